@@ -1,0 +1,280 @@
+//! What this node knows of the liveness of others: round trips, suspicion, death.
+//!
+//! ```text
+//! call timed out ──▶ suspected ── Ping ──▶ answered: fine
+//!                                      └─▶ timed out too: dead
+//! ```
+//!
+//! A peer is dead after **two** independent signals, because a false suspicion costs the
+//! ring as much as a failure; a restart, a farewell or a reset connection is both at once.
+//! Timeouts follow measured round trips (RFC 6298 §2); only calls that touch no disk feed
+//! them.
+
+use alloc::vec::Vec;
+
+use crate::config::Config;
+use crate::id::Id;
+use crate::peer::Peer;
+use crate::time::{Instant, Micros};
+
+/// Peers remembered. Enough for the list, the fingers and the holders of a node.
+const CONTACTS_MAX: usize = 192;
+
+/// How long a death is believed without new evidence. Lists of others may name a dead peer
+/// for a while; each such mention must not cost two timeouts again.
+const DEATH_BELIEVED: Micros = Micros::from_secs(30);
+
+/// When a call counts as late, before it is known how fast a peer answers.
+const LATE_FIRST: Micros = Micros::from_millis(250);
+
+#[derive(Clone, Debug)]
+struct Contact {
+    id: Id,
+    heard: Instant,
+    /// Smoothed round trip and its variation; 0: never measured.
+    srtt: u32,
+    rttvar: u32,
+    /// The life that is dead, 0: none.
+    dead: u32,
+    died: Instant,
+    probing: bool,
+}
+
+/// A bounded table of contacts, ordered by id.
+#[derive(Clone, Debug)]
+pub(crate) struct Contacts {
+    list: Vec<Contact>,
+}
+
+impl Contacts {
+    pub(crate) const fn new() -> Self {
+        Self { list: Vec::new() }
+    }
+
+    fn find(&self, id: Id) -> Option<&Contact> {
+        let at = self
+            .list
+            .binary_search_by_key(&id, |contact| contact.id)
+            .ok()?;
+        self.list.get(at)
+    }
+
+    fn entry(&mut self, id: Id, now: Instant) -> &mut Contact {
+        let at = match self.list.binary_search_by_key(&id, |contact| contact.id) {
+            Ok(at) => at,
+            Err(_) => {
+                self.make_room();
+                let fresh = Contact {
+                    id,
+                    heard: now,
+                    srtt: 0,
+                    rttvar: 0,
+                    dead: 0,
+                    died: Instant(0),
+                    probing: false,
+                };
+                let at = self.list.partition_point(|contact| contact.id < id);
+                self.list.insert(at, fresh);
+                at
+            }
+        };
+        &mut self.list[at]
+    }
+
+    fn make_room(&mut self) {
+        if self.list.len() < CONTACTS_MAX {
+            return;
+        }
+        let oldest = (0..self.list.len())
+            .filter(|&at| !self.list[at].probing)
+            .min_by_key(|&at| self.list[at].heard);
+        self.list.remove(oldest.unwrap_or(0));
+    }
+
+    /// `peer` spoke: it is alive in this life. `round_trip` only from calls without disk.
+    pub(crate) fn heard(&mut self, peer: Peer, round_trip: Option<Micros>, now: Instant) {
+        let contact = self.entry(peer.id, now);
+        contact.heard = now;
+        if contact.dead != 0 && peer.incarnation >= contact.dead {
+            contact.dead = 0;
+        }
+        let Some(sample) = round_trip else { return };
+        let sample = u32::try_from(sample.0).unwrap_or(u32::MAX).max(1);
+        if contact.srtt == 0 {
+            contact.srtt = sample;
+            contact.rttvar = sample / 2;
+            return;
+        }
+        let deviation = contact.srtt.abs_diff(sample);
+        contact.rttvar = contact.rttvar - contact.rttvar / 4 + deviation / 4;
+        contact.srtt = contact.srtt - contact.srtt / 8 + sample / 8;
+    }
+
+    /// How long to wait for an answer of this peer.
+    pub(crate) fn timeout(&self, id: Id, config: &Config) -> Micros {
+        let Some(contact) = self.find(id).filter(|contact| contact.srtt != 0) else {
+            return config.timeout_first;
+        };
+        let estimate = u64::from(contact.srtt).saturating_add(4 * u64::from(contact.rttvar));
+        Micros(estimate.clamp(config.timeout_min.0, config.timeout_max.0))
+    }
+
+    /// When an answer of this peer is late enough to try another way beside it.
+    pub(crate) fn late(&self, id: Id, config: &Config) -> Micros {
+        let timeout = self.timeout(id, config);
+        if self.find(id).is_some_and(|contact| contact.srtt != 0) {
+            return timeout;
+        }
+        timeout.min(LATE_FIRST)
+    }
+
+    /// Smoothed round trip, if ever measured.
+    pub(crate) fn round_trip(&self, id: Id) -> Option<Micros> {
+        let contact = self.find(id)?;
+        (contact.srtt != 0).then_some(Micros(u64::from(contact.srtt)))
+    }
+
+    /// Whether this life of `peer` is known to be dead.
+    pub(crate) fn is_dead(&self, peer: Peer, now: Instant) -> bool {
+        self.find(peer.id).is_some_and(|contact| {
+            contact.dead != 0
+                && contact.dead >= peer.incarnation
+                && now.since(contact.died) < DEATH_BELIEVED
+        })
+    }
+
+    /// A first signal. True if a probe must now be sent.
+    pub(crate) fn suspect(&mut self, peer: Peer, now: Instant) -> bool {
+        if self.is_dead(peer, now) {
+            return false;
+        }
+        let contact = self.entry(peer.id, now);
+        !core::mem::replace(&mut contact.probing, true)
+    }
+
+    /// The probe ended, either way.
+    pub(crate) fn probed(&mut self, id: Id, now: Instant) {
+        self.entry(id, now).probing = false;
+    }
+
+    /// Two signals: this life is over. True if that is news.
+    pub(crate) fn died(&mut self, peer: Peer, now: Instant) -> bool {
+        let news = !self.is_dead(peer, now);
+        let contact = self.entry(peer.id, now);
+        contact.dead = contact.dead.max(peer.incarnation);
+        contact.died = now;
+        news
+    }
+
+    /// Drops all suspicion: it was this node that was away.
+    pub(crate) fn forgive(&mut self) {
+        for contact in &mut self.list {
+            contact.dead = 0;
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(n: u8) -> Peer {
+        let mut id = [0; 20];
+        id[0] = n;
+        Peer {
+            id: Id(id),
+            addr: crate::peer::Addr::default(),
+            incarnation: 2,
+        }
+    }
+
+    #[test]
+    fn timeouts_follow_round_trips_between_floor_and_ceiling() {
+        // RFC 6298 §2: SRTT + 4 · RTTVAR.
+        let config = Config::default();
+        let mut contacts = Contacts::new();
+        assert_eq!(contacts.timeout(peer(1).id, &config), config.timeout_first);
+        for _ in 0..50 {
+            contacts.heard(peer(1), Some(Micros::from_millis(1)), Instant(0));
+        }
+        assert_eq!(contacts.timeout(peer(1).id, &config), config.timeout_min);
+        for _ in 0..50 {
+            contacts.heard(peer(1), Some(Micros::from_millis(300)), Instant(0));
+        }
+        let timeout = contacts.timeout(peer(1).id, &config);
+        assert!(timeout >= Micros::from_millis(295), "{timeout:?}");
+        contacts.heard(peer(1), Some(Micros::from_secs(9_999)), Instant(0));
+        assert_eq!(contacts.timeout(peer(1).id, &config), config.timeout_max);
+    }
+
+    #[test]
+    fn one_probe_at_a_time() {
+        let mut contacts = Contacts::new();
+        assert!(contacts.suspect(peer(1), Instant(0)));
+        assert!(!contacts.suspect(peer(1), Instant(0)));
+        contacts.probed(peer(1).id, Instant(0));
+        assert!(contacts.suspect(peer(1), Instant(0)));
+    }
+
+    #[test]
+    fn death_is_of_one_life_and_ends_with_a_word_or_with_time() {
+        let mut contacts = Contacts::new();
+        assert!(contacts.died(peer(1), Instant(0)));
+        assert!(!contacts.died(peer(1), Instant(0)), "no news");
+        assert!(contacts.is_dead(peer(1), Instant(1)));
+        assert!(contacts.is_dead(
+            Peer {
+                incarnation: 1,
+                ..peer(1)
+            },
+            Instant(1)
+        ));
+        assert!(!contacts.is_dead(
+            Peer {
+                incarnation: 3,
+                ..peer(1)
+            },
+            Instant(1)
+        ));
+        assert!(!contacts.is_dead(peer(1), Instant(0) + DEATH_BELIEVED));
+        contacts.heard(
+            Peer {
+                incarnation: 1,
+                ..peer(1)
+            },
+            None,
+            Instant(2),
+        );
+        assert!(
+            contacts.is_dead(peer(1), Instant(2)),
+            "an echo of an earlier life"
+        );
+        contacts.heard(peer(1), None, Instant(3));
+        assert!(!contacts.is_dead(peer(1), Instant(3)));
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_forgets_the_longest_unheard() {
+        let mut contacts = Contacts::new();
+        for n in 0..1_000_u64 {
+            let mut stranger = peer(0);
+            stranger.id = Id::hash(&n.to_be_bytes());
+            contacts.heard(stranger, Some(Micros(5)), Instant(n));
+        }
+        assert_eq!(contacts.len(), CONTACTS_MAX);
+        assert!(
+            contacts
+                .round_trip(Id::hash(&999_u64.to_be_bytes()))
+                .is_some()
+        );
+        assert!(
+            contacts
+                .round_trip(Id::hash(&0_u64.to_be_bytes()))
+                .is_none()
+        );
+    }
+}

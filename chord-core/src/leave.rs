@@ -1,0 +1,431 @@
+//! Leaving: data first, then a goodbye.
+//!
+//! ```text
+//! me ── Yield(after) ──▶ heir         the first successor that stays owns my span, unsettled
+//!    ── Offer(heads) ──▶ each owner   what lacks is sent, until all is confirmed
+//!    ── Leave ─────────▶ neighbours   treat me as dead; adopt no pointer from me
+//! ```
+//!
+//! Whoever leaves takes no data, so members that leave together pass their data to the
+//! first that stays, and if nobody stays none waits for another.
+//!
+//! **Invariant:** the command is answered once, by the deadline, with what is confirmed and
+//! what is not.
+
+use alloc::vec::Vec;
+
+use crate::event::{
+    CallError, Class, Failure, Notice, Outcome, State, StoreAnswer, StoreCommand, StoreError,
+    Ticket,
+};
+use crate::handover::same_owner;
+use crate::id::{Id, Span};
+use crate::lookup::Goal;
+use crate::message::{Head, Key, Refusal, Request, Response, Verdict};
+use crate::node::{Cx, Node};
+use crate::peer::Peer;
+use crate::repair::fitting;
+use crate::then::{Then, heads, page};
+use crate::time::{Instant, Micros};
+use crate::upkeep::Task;
+
+/// How long a goodbye may take to be heard.
+const FAREWELL: Micros = Micros::from_millis(500);
+
+/// A leave under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaving {
+    ticket: Ticket,
+    deadline: Instant,
+    former: Option<Span>,
+    heir: Option<Peer>,
+    /// Members that leave too, or do not answer.
+    refused: Vec<Id>,
+    /// Nobody takes anything: count what remains.
+    given_up: bool,
+    page: Vec<Head>,
+    after: Option<Key>,
+    more: bool,
+    busy: bool,
+    handed_over: u64,
+    remaining: u64,
+    farewells: usize,
+}
+
+impl Node {
+    /// `Command::Leave`.
+    pub(crate) fn leave(&mut self, cx: &mut Cx, ticket: Ticket) {
+        if matches!(self.state, State::Leaving | State::Left) {
+            cx.finish(ticket, Err(Failure::Invalid));
+            return;
+        }
+        let member = self.state == State::Joined;
+        self.state = State::Leaving;
+        let former = self.spans.disown();
+        self.abandon_repair();
+        for task in [
+            Task::Fingers,
+            Task::Passive,
+            Task::Repair,
+            Task::Sweep,
+            Task::Join,
+        ] {
+            self.tasks.stop(task);
+        }
+        for queued in core::mem::take(&mut self.queued) {
+            self.turn_away(
+                cx,
+                queued.asker,
+                Refusal::NotOwner {
+                    hint: self.ring.head(),
+                },
+            );
+        }
+        self.leaving = Some(Leaving {
+            ticket,
+            deadline: cx.now.mono + self.config.leave_timeout,
+            former,
+            heir: None,
+            refused: Vec::new(),
+            given_up: !member,
+            page: Vec::new(),
+            after: None,
+            more: true,
+            busy: false,
+            handed_over: 0,
+            remaining: 0,
+            farewells: 0,
+        });
+        self.leave_step(cx);
+    }
+
+    /// `Task::Leave`: the next thing to do.
+    pub(crate) fn leave_step(&mut self, cx: &mut Cx) {
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        if cx.now.mono >= leaving.deadline {
+            leaving.given_up = true;
+        }
+        let (given_up, busy) = (leaving.given_up, leaving.busy);
+        let after = leaving.deadline;
+        self.tasks
+            .set(Task::Leave, after.max(cx.now.mono + FAREWELL));
+        if given_up {
+            self.count_remaining(cx);
+            return;
+        }
+        if busy {
+            return;
+        }
+        let Some(leaving) = &self.leaving else { return };
+        if leaving.heir.is_none() {
+            self.yield_to_next(cx);
+        } else if leaving.page.is_empty() {
+            self.next_page(cx);
+        } else {
+            self.offer_page(cx);
+        }
+    }
+
+    fn again_soon(&mut self, cx: &mut Cx) {
+        if let Some(leaving) = &mut self.leaving {
+            leaving.busy = false;
+        }
+        self.tasks.hasten(Task::Leave, cx.now.mono + Self::soon());
+    }
+
+    // ---- an heir -----------------------------------------------------------------------
+
+    fn yield_to_next(&mut self, cx: &mut Cx) {
+        let now = cx.now.mono;
+        let Some(leaving) = &self.leaving else { return };
+        let stays =
+            |peer: &Peer| !leaving.refused.contains(&peer.id) && !self.contacts.is_dead(*peer, now);
+        let heir = self.ring.successors().iter().copied().find(stays);
+        let former = leaving.former;
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        let Some(heir) = heir else {
+            leaving.given_up = true;
+            self.count_remaining(cx);
+            return;
+        };
+        leaving.busy = true;
+        let Some(former) = former else {
+            self.yielded(cx, heir, Ok(Response::Done));
+            return;
+        };
+        self.call(
+            cx,
+            heir,
+            Request::Yield {
+                after: former.after,
+            },
+            Class::Ring,
+            Then::Yielded,
+        );
+    }
+
+    pub(crate) fn yielded(&mut self, cx: &mut Cx, peer: Peer, result: Result<Response, CallError>) {
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        match result {
+            Ok(Response::Done) => {
+                leaving.heir = Some(peer);
+                leaving.busy = false;
+                self.leave_step(cx);
+            }
+            Ok(Response::Refused(Refusal::Settling)) => self.again_soon(cx),
+            Err(CallError::TimedOut | CallError::Overloaded) => self.again_soon(cx),
+            Ok(_) | Err(_) => {
+                leaving.refused.push(peer.id);
+                self.again_soon(cx);
+            }
+        }
+    }
+
+    // ---- page by page ------------------------------------------------------------------
+
+    fn next_page(&mut self, cx: &mut Cx) {
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        if !leaving.more {
+            self.say_goodbye(cx);
+            return;
+        }
+        leaving.busy = true;
+        let command = StoreCommand::List {
+            span: Span::whole(self.me.id),
+            after: leaving.after.clone(),
+            bytes_max: self.config.page_bytes / 4,
+        };
+        self.store(cx, command, Then::LeaveListed);
+    }
+
+    pub(crate) fn leave_listed(&mut self, cx: &mut Cx, result: Result<StoreAnswer, StoreError>) {
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        leaving.busy = false;
+        let Some((heads, more)) = heads(result) else {
+            leaving.given_up = true;
+            leaving.more = false;
+            self.leave_step(cx);
+            return;
+        };
+        leaving.more = more && !heads.is_empty();
+        leaving.after = heads.last().map(|head| head.key.clone());
+        if leaving.given_up {
+            leaving.remaining = leaving.remaining.saturating_add(heads.len() as u64);
+        } else {
+            leaving.page = heads;
+        }
+        self.leave_step(cx);
+    }
+
+    /// Offers the first heads of the page to their owner to be.
+    fn offer_page(&mut self, cx: &mut Cx) {
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        let Some(first) = leaving.page.first().map(|head| head.key.position()) else {
+            return;
+        };
+        leaving.busy = true;
+        let mine = leaving.former.is_some_and(|span| span.contains(first));
+        match leaving.heir {
+            Some(heir) if mine => self.leave_owner_found(cx, heir),
+            _ => self.search(cx, first, Goal::Leave),
+        }
+    }
+
+    pub(crate) fn leave_owner_missing(&mut self, cx: &mut Cx) {
+        self.again_soon(cx);
+    }
+
+    pub(crate) fn leave_owner_found(&mut self, cx: &mut Cx, owner: Peer) {
+        let Some(leaving) = &self.leaving else { return };
+        let heads = same_owner(&leaving.page, owner);
+        if heads.is_empty() || owner.id == self.me.id {
+            self.again_soon(cx);
+            return;
+        }
+        let request = Request::Offer {
+            heads: heads.clone(),
+            leaving: true,
+        };
+        let deadline = cx.now.mono + self.config.timeout_max;
+        let then = Then::LeaveOffered { heads };
+        self.call_until(cx, owner, request, Class::Repair, 0, deadline, then);
+    }
+
+    pub(crate) fn leave_offered(
+        &mut self,
+        cx: &mut Cx,
+        owner: Peer,
+        heads: Vec<Head>,
+        result: Result<Response, CallError>,
+    ) {
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        let verdicts = match result {
+            Ok(Response::Offered { verdicts }) if verdicts.len() == heads.len() => verdicts,
+            Ok(Response::Refused(Refusal::Leaving | Refusal::NotMember { .. })) => {
+                leaving.refused.push(owner.id);
+                leaving.heir.take_if(|heir| heir.id == owner.id);
+                self.again_soon(cx);
+                return;
+            }
+            Ok(_) | Err(_) => {
+                if self.contacts.is_dead(owner, cx.now.mono) {
+                    leaving.heir.take_if(|heir| heir.id == owner.id);
+                }
+                self.again_soon(cx);
+                return;
+            }
+        };
+        let mut send = Vec::new();
+        let mut waits = false;
+        for (head, verdict) in heads.into_iter().zip(verdicts) {
+            match verdict {
+                Verdict::Drop | Verdict::Keep => {
+                    leaving.page.retain(|left| left.key != head.key);
+                    leaving.handed_over = leaving.handed_over.saturating_add(1);
+                }
+                Verdict::Send => send.push(head.key),
+                Verdict::Wait => waits = true,
+            }
+        }
+        if !send.is_empty() {
+            let then = Then::LeaveRead { to: owner };
+            self.store(cx, StoreCommand::GetMany { keys: send }, then);
+        } else if waits {
+            self.again_soon(cx);
+        } else {
+            leaving.busy = false;
+            self.leave_step(cx);
+        }
+    }
+
+    pub(crate) fn leave_read(
+        &mut self,
+        cx: &mut Cx,
+        to: Peer,
+        result: Result<StoreAnswer, StoreError>,
+    ) {
+        if self.leaving.is_none() {
+            return;
+        }
+        let Some((mut records, _)) = page(result) else {
+            self.again_soon(cx);
+            return;
+        };
+        records.truncate(fitting(&records, self.config.page_bytes));
+        if records.is_empty() {
+            self.again_soon(cx);
+            return;
+        }
+        let request = Request::Replicate {
+            records,
+            fresh: false,
+        };
+        let deadline = cx.now.mono + self.config.timeout_max;
+        self.call_until(cx, to, request, Class::Repair, 0, deadline, Then::LeaveSent);
+    }
+
+    pub(crate) fn leave_sent(&mut self, cx: &mut Cx) {
+        if let Some(leaving) = &mut self.leaving {
+            leaving.busy = false;
+            self.leave_step(cx);
+        }
+    }
+
+    // ---- the end -----------------------------------------------------------------------
+
+    /// Nobody takes the rest, or time is up: how much is it?
+    fn count_remaining(&mut self, cx: &mut Cx) {
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        let page = core::mem::take(&mut leaving.page);
+        leaving.remaining = leaving.remaining.saturating_add(page.len() as u64);
+        if leaving.busy && leaving.more {
+            leaving.busy = false;
+        }
+        self.next_page(cx);
+    }
+
+    fn say_goodbye(&mut self, cx: &mut Cx) {
+        let now = cx.now.mono;
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        if leaving.farewells > 0 {
+            return;
+        }
+        let mut peers: Vec<Peer> = self.ring.predecessor().into_iter().collect();
+        for &peer in self.ring.successors() {
+            if !peers.contains(&peer) {
+                peers.push(peer);
+            }
+        }
+        peers.retain(|peer| !self.contacts.is_dead(*peer, now));
+        leaving.farewells = peers.len();
+        self.state = State::Left;
+        self.tasks = crate::upkeep::Tasks::default();
+        if peers.is_empty() {
+            self.left(cx);
+            return;
+        }
+        for peer in peers {
+            let deadline = now + FAREWELL;
+            self.call_until(
+                cx,
+                peer,
+                Request::Leave,
+                Class::Ring,
+                0,
+                deadline,
+                Then::Farewell,
+            );
+        }
+    }
+
+    pub(crate) fn farewell_heard(&mut self, cx: &mut Cx) {
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        leaving.farewells = leaving.farewells.saturating_sub(1);
+        if leaving.farewells == 0 {
+            self.left(cx);
+        }
+    }
+
+    fn left(&mut self, cx: &mut Cx) {
+        let Some(leaving) = self.leaving.take() else {
+            return;
+        };
+        self.state = State::Left;
+        let Leaving {
+            ticket,
+            handed_over,
+            remaining,
+            ..
+        } = leaving;
+        cx.notice(Notice::HandedOver {
+            records: handed_over,
+        });
+        cx.finish(
+            ticket,
+            Ok(Outcome::Left {
+                handed_over,
+                remaining,
+            }),
+        );
+    }
+}

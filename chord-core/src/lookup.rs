@@ -1,0 +1,767 @@
+//! Searches: finding the owner of a position, and asking it.
+//!
+//! ```text
+//! n ── Route(target) ──▶ closest preceding ─▶ Closer(list)      ask the closest of these
+//!                        predecessor        ─▶ Successors(list) the owner is the first alive
+//! n ── Route | Put | Get ▶ named owner      ─▶ Owner, Written, Got: its answer confirms
+//! ```
+//!
+//! The initiator drives, so it sees every hop and can take another. Progress has two halves:
+//! before the target every answer must lie between the last hop and the target; once an
+//! owner is named, a correction must lie between the target and that owner. An overdue hop
+//! is not waited for: the second best is asked beside it.
+//!
+//! **Invariant:** a search ends by its deadline; it never asks a peer twice, save after
+//! `Settling` or when it starts over with time to spare.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::draw::Purpose;
+use crate::event::{
+    CallError, Class, Command, Failure, Hop, Notice, OpId, Outcome, State, Ticket, Why,
+};
+use crate::id::Id;
+use crate::message::{OperationId, Refusal, Request, Response, Route, VALUE_MAX, Write};
+use crate::node::{Cx, Node};
+use crate::ops::SlabKey;
+use crate::peer::Peer;
+use crate::then::{Asker, Then};
+use crate::time::{Instant, Micros};
+
+/// Peers asked at once: the one that is late and the next best.
+const PARALLEL: usize = 3;
+/// Hops after which a search starts over: 2 · log₂ N + 8 for any ring there will be.
+const HOPS_MAX: usize = 72;
+/// Closest preceding peers named in an answer: the best, and ways round it.
+const CLOSER_MAX: usize = 3;
+/// First pause before asking or starting over again; doubles up to [`PAUSE_MAX`].
+const PAUSE_MIN: Micros = Micros::from_millis(25);
+const PAUSE_MAX: Micros = Micros::from_millis(400);
+
+/// What a search is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Goal {
+    /// A lookup of the application.
+    Lookup { ticket: Ticket },
+    /// A read or write of the application.
+    Client {
+        ticket: Ticket,
+        request: Box<Request>,
+    },
+    /// A finger of the table.
+    Finger,
+    /// Our own position, asked from the passive list.
+    Passive,
+    /// Our own position, to enter the ring.
+    Join,
+    /// The owner of records that are here by mistake.
+    Strays,
+    /// The owner of records to hand over while leaving.
+    Leave,
+}
+
+/// A search under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Search {
+    target: Id,
+    goal: Goal,
+    trace: u64,
+    deadline: Instant,
+    end: Option<OpId>,
+    /// Before the target, not yet asked.
+    frontier: Vec<(Peer, Why)>,
+    /// At or behind the target: the first alive is the owner.
+    owners: Vec<Peer>,
+    asked: Vec<Id>,
+    in_flight: Vec<Peer>,
+    hops: Vec<Hop>,
+    pause: Micros,
+    resting: bool,
+    failure: Failure,
+}
+
+impl Node {
+    /// Where this node would send somebody who looks for `target`. A route to the asker's
+    /// own position skips the asker: it wants to know who is there beside itself.
+    pub(crate) fn route(&self, target: Id, asker: Id, now: Instant) -> Option<Route> {
+        let skip = |peer: &Peer| {
+            (asker == target && peer.id == target) || self.contacts.is_dead(*peer, now)
+        };
+        if self.spans.owns(target) {
+            return Some(Route::Owner {
+                settled: self.spans.is_settled(target),
+            });
+        }
+        if self.acts_for(target, now) {
+            return Some(Route::Owner { settled: false });
+        }
+        let successors = self.ring.successors();
+        let leaving_own = self.state == State::Leaving
+            && self
+                .ring
+                .predecessor()
+                .is_some_and(|p| crate::id::Span::new(p.id, self.me.id).contains(target));
+        let head = self.ring.head()?;
+        if leaving_own || crate::id::Span::new(self.me.id, head.id).contains(target) {
+            let most = usize::from(self.config.copies_max);
+            let list: Vec<Peer> = successors
+                .iter()
+                .filter(|peer| !skip(peer))
+                .take(most)
+                .copied()
+                .collect();
+            return Some(Route::Successors(list));
+        }
+        let mut closer: Vec<Peer> = Vec::with_capacity(CLOSER_MAX);
+        let among = successors
+            .iter()
+            .rev()
+            .copied()
+            .filter(|p| Id::between(self.me.id, p.id, target));
+        let mut near = among.filter(|peer| !skip(peer)).peekable();
+        let mut far = self
+            .table
+            .preceding(target)
+            .filter(|peer| !skip(peer))
+            .peekable();
+        while closer.len() < CLOSER_MAX {
+            let nearer_first = match (near.peek(), far.peek()) {
+                (Some(a), Some(b)) => a.id.distance(target) <= b.id.distance(target),
+                (Some(_), None) => true,
+                (None, Some(_)) => false,
+                (None, None) => break,
+            };
+            let Some(peer) = (if nearer_first {
+                near.next()
+            } else {
+                far.next()
+            }) else {
+                break;
+            };
+            if closer.iter().all(|known| known.id != peer.id) {
+                closer.push(peer);
+            }
+        }
+        Some(Route::Closer(closer))
+    }
+
+    /// Whether this node answers for a position whose owner is dead, before rectification
+    /// has made it the owner: its predecessor is dead, and it was told to hold the span.
+    pub(crate) fn acts_for(&self, target: Id, now: Instant) -> bool {
+        self.spans.owned().is_some()
+            && self.state == State::Joined
+            && self
+                .ring
+                .predecessor()
+                .is_some_and(|p| self.contacts.is_dead(p, now))
+            && self.spans.mark(target).is_some_and(|mark| mark.rank > 0)
+    }
+
+    // ---- beginnings --------------------------------------------------------------------
+
+    pub(crate) fn search_for_client(&mut self, cx: &mut Cx, ticket: Ticket, command: Command) {
+        if self.ops.len() >= self.config.ops_max as usize {
+            cx.finish(ticket, Err(Failure::Overloaded));
+            return;
+        }
+        let (target, goal) = match command {
+            Command::Lookup { target } => (target, Goal::Lookup { ticket }),
+            Command::Get { key, quorum } => {
+                (key.position(), client(ticket, Request::Get { key, quorum }))
+            }
+            Command::Put { value, .. } if value.len() > VALUE_MAX => {
+                cx.finish(ticket, Err(Failure::Invalid));
+                return;
+            }
+            Command::Put {
+                key,
+                value,
+                ttl,
+                copies,
+                expected,
+            } => {
+                let operation = self.next_operation();
+                let write = Write {
+                    key,
+                    value: Some(value),
+                    ttl,
+                    copies,
+                    operation,
+                    expected,
+                };
+                (write.key.position(), client(ticket, Request::Put(write)))
+            }
+            Command::Delete { key, expected } => {
+                let operation = self.next_operation();
+                let (ttl, copies) = (Micros::ZERO, 0);
+                let write = Write {
+                    key,
+                    value: None,
+                    ttl,
+                    copies,
+                    operation,
+                    expected,
+                };
+                (write.key.position(), client(ticket, Request::Put(write)))
+            }
+            Command::Join { .. } | Command::View { .. } | Command::Status | Command::Leave => {
+                cx.finish(ticket, Err(Failure::Invalid));
+                return;
+            }
+        };
+        self.search(cx, target, goal);
+    }
+
+    fn next_operation(&mut self) -> OperationId {
+        self.counter = self.counter.saturating_add(1);
+        OperationId {
+            gateway: self.me.id,
+            incarnation: self.me.incarnation,
+            counter: self.counter,
+        }
+    }
+
+    /// Searches from the own table.
+    pub(crate) fn search(&mut self, cx: &mut Cx, target: Id, goal: Goal) {
+        let search = self.new_search(cx, target, goal);
+        self.start_over(cx, search);
+    }
+
+    /// Searches from a given member.
+    pub(crate) fn search_through(&mut self, cx: &mut Cx, target: Id, first: Peer, goal: Goal) {
+        let key = self.new_search(cx, target, goal);
+        if let Some(search) = self.searches.get_mut(key) {
+            search.frontier.push((first, Why::Table));
+        }
+        self.advance(cx, key);
+    }
+
+    fn new_search(&mut self, cx: &mut Cx, target: Id, goal: Goal) -> SlabKey {
+        let trace = self.draws.next(Purpose::Trace);
+        let timeout = self.config.command_timeout;
+        let key = self.searches.insert(Search {
+            target,
+            goal,
+            trace,
+            deadline: cx.now.mono + timeout,
+            end: None,
+            frontier: Vec::new(),
+            owners: Vec::new(),
+            asked: Vec::new(),
+            in_flight: Vec::new(),
+            hops: Vec::new(),
+            pause: PAUSE_MIN,
+            resting: false,
+            failure: Failure::TimedOut,
+        });
+        let end = self.alarm(cx, timeout, Then::GiveUp { search: key });
+        if let Some(search) = self.searches.get_mut(key) {
+            search.end = Some(end);
+        }
+        key
+    }
+
+    fn start_over(&mut self, cx: &mut Cx, key: SlabKey) {
+        let Some(search) = self.searches.get(key) else {
+            return;
+        };
+        let target = search.target;
+        if !self.is_member() {
+            self.rest(cx, key, Failure::NotMember, true);
+            return;
+        }
+        match self.route(target, Id::ZERO, cx.now.mono) {
+            Some(Route::Owner { .. }) => self.arrived(cx, key, self.me),
+            Some(Route::Successors(owners)) => {
+                if let Some(search) = self.searches.get_mut(key) {
+                    search.owners = owners;
+                }
+                self.advance(cx, key);
+            }
+            Some(Route::Closer(closer)) => {
+                if let Some(search) = self.searches.get_mut(key) {
+                    search.frontier = closer.into_iter().map(|peer| (peer, Why::Table)).collect();
+                }
+                self.advance(cx, key);
+            }
+            None => self.rest(cx, key, Failure::TimedOut, true),
+        }
+    }
+
+    // ---- steps -------------------------------------------------------------------------
+
+    /// Asks the next best peer, if the search may have one more call in flight.
+    pub(crate) fn advance(&mut self, cx: &mut Cx, key: SlabKey) {
+        let now = cx.now.mono;
+        let Some(search) = self.searches.get_mut(key) else {
+            return;
+        };
+        if search.resting || search.in_flight.len() >= PARALLEL || search.asked.len() >= HOPS_MAX {
+            if search.in_flight.is_empty() && !search.resting {
+                self.rest(cx, key, Failure::TimedOut, true);
+            }
+            return;
+        }
+        let contacts = &self.contacts;
+        let fresh = |asked: &[Id], peer: Peer| {
+            (peer.is_seed() || !asked.contains(&peer.id)) && !contacts.is_dead(peer, now)
+        };
+        let me = self.me.id;
+        let named = search
+            .owners
+            .iter()
+            .copied()
+            .find(|&peer| fresh(&search.asked, peer));
+        if let Some(owner) = named {
+            search.asked.push(owner.id);
+            if owner.id == me {
+                self.arrived_here(cx, key);
+            } else {
+                self.ask_owner(cx, key, owner);
+            }
+            return;
+        }
+        let target = search.target;
+        search
+            .frontier
+            .retain(|&(peer, _)| fresh(&search.asked, peer));
+        let best =
+            (0..search.frontier.len()).min_by_key(|&at| search.frontier[at].0.id.distance(target));
+        let Some(best) = best else {
+            if search.in_flight.is_empty() {
+                self.rest(cx, key, Failure::TimedOut, true);
+            }
+            return;
+        };
+        let (peer, why) = search.frontier.swap_remove(best);
+        search.asked.push(peer.id);
+        let why = if search.in_flight.is_empty() {
+            why
+        } else {
+            Why::Detour
+        };
+        self.ask_hop(cx, key, peer, why);
+    }
+
+    fn ask_hop(&mut self, cx: &mut Cx, key: SlabKey, peer: Peer, why: Why) {
+        let Some(search) = self.searches.get_mut(key) else {
+            return;
+        };
+        search.in_flight.push(peer);
+        let (trace, end, target) = (search.trace, search.deadline, search.target);
+        let timeout = self.contacts.timeout(peer.id, &self.config);
+        let deadline = (cx.now.mono + timeout).min(end);
+        let class = self.class_of(key);
+        let request = Request::Route { target };
+        self.call_until(
+            cx,
+            peer,
+            request,
+            class,
+            trace,
+            deadline,
+            Then::Hop { search: key, why },
+        );
+    }
+
+    fn class_of(&self, key: SlabKey) -> Class {
+        match self.searches.get(key).map(|search| &search.goal) {
+            Some(Goal::Lookup { .. } | Goal::Client { .. }) => Class::Client,
+            Some(Goal::Strays | Goal::Leave) => Class::Repair,
+            Some(Goal::Finger | Goal::Passive | Goal::Join) | None => Class::Ring,
+        }
+    }
+
+    /// The named owner: a client's request goes straight to it, its answer confirms.
+    fn ask_owner(&mut self, cx: &mut Cx, key: SlabKey, owner: Peer) {
+        let Some(search) = self.searches.get_mut(key) else {
+            return;
+        };
+        let Goal::Client { request, .. } = &search.goal else {
+            match search.goal {
+                // Both want to know who is named, and will ask it something else.
+                Goal::Passive | Goal::Join => self.found(cx, key, owner),
+                _ => self.ask_hop(cx, key, owner, Why::Owner),
+            }
+            return;
+        };
+        let request = request.as_ref().clone();
+        search.in_flight.push(owner);
+        let (trace, end) = (search.trace, search.deadline);
+        let deadline = end.min(cx.now.mono + self.config.timeout_max);
+        let then = Then::Asked { search: key };
+        self.call_until(cx, owner, request, Class::Client, trace, deadline, then);
+    }
+
+    /// This node owns the target itself.
+    fn arrived_here(&mut self, cx: &mut Cx, key: SlabKey) {
+        self.arrived(cx, key, self.me);
+    }
+
+    /// `owner` confirmed, or is this node.
+    fn arrived(&mut self, cx: &mut Cx, key: SlabKey, owner: Peer) {
+        let Some(search) = self.searches.get_mut(key) else {
+            return;
+        };
+        if owner.id != self.me.id {
+            self.found(cx, key, owner);
+            return;
+        }
+        let Goal::Client { request, .. } = &search.goal else {
+            self.found(cx, key, owner);
+            return;
+        };
+        let request = request.as_ref().clone();
+        let deadline = search.deadline;
+        search.in_flight.push(owner);
+        let asker = Asker::Local(key);
+        match request {
+            Request::Get { key, quorum } => self.serve_get(cx, asker, key, quorum, deadline),
+            Request::Put(write) => self.serve_put(cx, asker, write, deadline),
+            _ => self.asked_response(cx, key, self.me, Response::Refused(Refusal::Invalid)),
+        }
+    }
+
+    pub(crate) fn hop_answered(
+        &mut self,
+        cx: &mut Cx,
+        key: SlabKey,
+        peer: Peer,
+        why: Why,
+        sent: Instant,
+        result: Result<Response, CallError>,
+    ) {
+        let now = cx.now.mono;
+        let alive = result.is_ok();
+        let Some(search) = self.searches.get_mut(key) else {
+            return;
+        };
+        search.in_flight.retain(|asked| *asked != peer);
+        let round_trip = alive.then(|| now.since(sent));
+        if search.hops.len() < HOPS_MAX {
+            search.hops.push(Hop {
+                peer,
+                round_trip,
+                why,
+            });
+        }
+        let target = search.target;
+        match result {
+            Ok(Response::Route(Route::Owner { .. })) => {
+                self.learn(peer, &search_finger(&self.searches, key));
+                self.found(cx, key, peer);
+                return;
+            }
+            Ok(Response::Route(Route::Successors(list))) => {
+                let me = self.me.id;
+                let joins = matches!(search.goal, Goal::Join | Goal::Passive);
+                let ahead = |named: &Peer| {
+                    named.id == target || Id::between(peer.id, target, named.id) || peer.is_seed()
+                };
+                let list: Vec<Peer> = list
+                    .into_iter()
+                    .filter(|named| !named.is_seed() && ahead(named) && !(joins && named.id == me))
+                    .collect();
+                if matches!(search.goal, Goal::Join) {
+                    self.found_member(cx, key, peer);
+                    return;
+                }
+                if search.owners.is_empty()
+                    || search.owners.iter().all(|o| search.asked.contains(&o.id))
+                {
+                    search.owners = list;
+                }
+                self.learn(peer, &None);
+            }
+            Ok(Response::Route(Route::Closer(list))) => {
+                for named in list.into_iter().take(CLOSER_MAX) {
+                    let forward = peer.is_seed() || Id::between(peer.id, named.id, target);
+                    if forward && !named.is_seed() && named.id != self.me.id {
+                        search.frontier.push((named, Why::Closer));
+                    }
+                }
+                self.learn(peer, &None);
+            }
+            Ok(Response::Refused(Refusal::Settling)) => {
+                search.asked.retain(|asked| *asked != peer.id);
+                if why == Why::Owner {
+                    self.rest(cx, key, Failure::TimedOut, false);
+                    return;
+                }
+            }
+            Ok(Response::Refused(Refusal::NotOwner { hint: Some(hint) })) => {
+                self.correct(key, peer, hint);
+            }
+            Ok(_) | Err(_) => {}
+        }
+        self.advance(cx, key);
+    }
+
+    /// Remembers a peer that has answered, if the table has room where it lies.
+    fn learn(&mut self, peer: Peer, finger: &Option<Id>) {
+        let near = self
+            .ring
+            .successors()
+            .iter()
+            .any(|known| known.id == peer.id);
+        if !near && !peer.is_seed() && self.is_member() {
+            let refresh = finger
+                .is_some_and(|start| self.table.interval(start) == self.table.interval(peer.id));
+            self.table.learn(peer, refresh);
+        }
+    }
+
+    /// A correction: somebody joined between the target and the named owner.
+    fn correct(&mut self, key: SlabKey, owner: Peer, hint: Peer) {
+        let Some(search) = self.searches.get_mut(key) else {
+            return;
+        };
+        let between = hint.id == search.target || Id::between(search.target, hint.id, owner.id);
+        if between && !hint.is_seed() && !search.asked.contains(&hint.id) {
+            search.owners.insert(0, hint);
+        }
+    }
+
+    /// The client's request came back from the named owner.
+    pub(crate) fn asked_answered(
+        &mut self,
+        cx: &mut Cx,
+        key: SlabKey,
+        peer: Peer,
+        sent: Instant,
+        result: Result<Response, CallError>,
+    ) {
+        let round_trip = result.is_ok().then(|| cx.now.mono.since(sent));
+        if let Some(search) = self.searches.get_mut(key) {
+            search.in_flight.retain(|asked| *asked != peer);
+            if search.hops.len() < HOPS_MAX {
+                search.hops.push(Hop {
+                    peer,
+                    round_trip,
+                    why: Why::Owner,
+                });
+            }
+        }
+        match result {
+            Ok(response) => self.asked_response(cx, key, peer, response),
+            Err(CallError::Overloaded) => self.rest(cx, key, Failure::Overloaded, true),
+            Err(_) => self.advance(cx, key),
+        }
+    }
+
+    /// The owner, this node or another, has answered the client's request.
+    pub(crate) fn asked_response(
+        &mut self,
+        cx: &mut Cx,
+        key: SlabKey,
+        peer: Peer,
+        response: Response,
+    ) {
+        let Some(search) = self.searches.get_mut(key) else {
+            return;
+        };
+        search.in_flight.retain(|asked| *asked != peer);
+        match response {
+            Response::Written { version } => {
+                self.end_client(cx, key, Ok(Outcome::Written { version }));
+            }
+            Response::Got { record } => self.end_client(cx, key, Ok(Outcome::Got { record })),
+            Response::Refused(refusal) => self.asked_refused(cx, key, peer, refusal),
+            _ => self.advance(cx, key),
+        }
+    }
+
+    fn asked_refused(&mut self, cx: &mut Cx, key: SlabKey, peer: Peer, refusal: Refusal) {
+        match refusal {
+            Refusal::NotOwner { hint } => {
+                if let Some(hint) = hint {
+                    self.correct(key, peer, hint);
+                }
+                self.advance(cx, key);
+            }
+            Refusal::NotMember { .. } | Refusal::Leaving | Refusal::Unsupported => {
+                self.advance(cx, key);
+            }
+            Refusal::Settling => {
+                if let Some(search) = self.searches.get_mut(key) {
+                    search.asked.retain(|asked| *asked != peer.id);
+                }
+                self.rest(cx, key, Failure::TimedOut, false);
+            }
+            Refusal::Unavailable { stored, needed } => {
+                self.rest(cx, key, Failure::Unavailable { stored, needed }, true);
+            }
+            Refusal::Overloaded { .. } => self.rest(cx, key, Failure::Overloaded, true),
+            Refusal::ClockSkew | Refusal::Invalid => {
+                self.end_client(cx, key, Err(Failure::Invalid));
+            }
+            Refusal::Conflict { stored } => {
+                self.end_client(cx, key, Err(Failure::Conflict { stored }));
+            }
+            Refusal::Full => self.end_client(cx, key, Err(Failure::Full)),
+            Refusal::Storage => self.rest(cx, key, Failure::Storage, true),
+        }
+    }
+
+    /// Pauses; then goes on, or starts over from the own table. Goals that are nobody's
+    /// errand end instead: their task will come again.
+    fn rest(&mut self, cx: &mut Cx, key: SlabKey, failure: Failure, restart: bool) {
+        let Some(search) = self.searches.get_mut(key) else {
+            return;
+        };
+        let patient = match search.goal {
+            Goal::Client { .. } | Goal::Lookup { .. } => true,
+            Goal::Finger | Goal::Passive | Goal::Join | Goal::Strays | Goal::Leave => false,
+        };
+        if search.resting || (restart && !search.in_flight.is_empty()) {
+            return;
+        }
+        if failure != Failure::TimedOut || matches!(search.failure, Failure::NotMember) {
+            search.failure = failure;
+        }
+        if !patient {
+            self.give_up(cx, key);
+            return;
+        }
+        let pause = search.pause;
+        search.pause = Micros(pause.0.saturating_mul(2)).min(PAUSE_MAX);
+        search.resting = true;
+        self.alarm(
+            cx,
+            pause,
+            Then::Resume {
+                search: key,
+                restart,
+            },
+        );
+    }
+
+    pub(crate) fn resume(&mut self, cx: &mut Cx, key: SlabKey, restart: bool) {
+        let Some(search) = self.searches.get_mut(key) else {
+            return;
+        };
+        search.resting = false;
+        if !restart {
+            self.advance(cx, key);
+            return;
+        }
+        search.asked.clear();
+        search.owners.clear();
+        search.frontier.clear();
+        self.start_over(cx, key);
+    }
+
+    // ---- ends --------------------------------------------------------------------------
+
+    fn take_search(&mut self, key: SlabKey) -> Option<Search> {
+        let search = self.searches.take(key)?;
+        if let Some(end) = search.end {
+            self.ops.take(end);
+        }
+        Some(search)
+    }
+
+    fn end_client(&mut self, cx: &mut Cx, key: SlabKey, result: Result<Outcome, Failure>) {
+        let Some(search) = self.take_search(key) else {
+            return;
+        };
+        if let Goal::Client { ticket, request } = search.goal {
+            if matches!(*request, Request::Put(_)) {
+                self.note_availability(cx, &result);
+            }
+            cx.finish(ticket, result);
+        }
+    }
+
+    fn note_availability(&mut self, cx: &mut Cx, result: &Result<Outcome, Failure>) {
+        match result {
+            Ok(_) if self.unavailable_since.take().is_some() => cx.notice(Notice::Available),
+            Err(Failure::Unavailable { .. }) if self.unavailable_since.is_none() => {
+                self.unavailable_since = Some(cx.now.mono);
+                cx.notice(Notice::Unavailable);
+            }
+            _ => {}
+        }
+    }
+
+    /// The owner is known.
+    fn found(&mut self, cx: &mut Cx, key: SlabKey, owner: Peer) {
+        let Some(search) = self.searches.get(key) else {
+            return;
+        };
+        if matches!(search.goal, Goal::Client { .. }) {
+            self.ask_named_again(cx, key, owner);
+            return;
+        }
+        let Some(search) = self.take_search(key) else {
+            return;
+        };
+        match search.goal {
+            Goal::Lookup { ticket } => {
+                cx.finish(
+                    ticket,
+                    Ok(Outcome::Owner {
+                        owner,
+                        hops: search.hops,
+                    }),
+                );
+            }
+            Goal::Finger => self.learn(owner, &Some(search.target)),
+            Goal::Passive => self.consider(cx, owner),
+            Goal::Join => self.join_behind_owner(cx, owner),
+            Goal::Strays => self.stray_owner_found(cx, owner),
+            Goal::Leave => self.leave_owner_found(cx, owner),
+            Goal::Client { .. } => {}
+        }
+    }
+
+    /// A hop turned out to be the owner itself: the client's request goes to it.
+    fn ask_named_again(&mut self, cx: &mut Cx, key: SlabKey, owner: Peer) {
+        let Some(search) = self.searches.get_mut(key) else {
+            return;
+        };
+        search.owners.insert(0, owner);
+        self.ask_owner(cx, key, owner);
+    }
+
+    /// Somebody has us between itself and its head.
+    fn found_member(&mut self, cx: &mut Cx, key: SlabKey, member: Peer) {
+        if self.take_search(key).is_some() {
+            self.join_behind(cx, member);
+        }
+    }
+
+    pub(crate) fn give_up(&mut self, cx: &mut Cx, key: SlabKey) {
+        let Some(search) = self.take_search(key) else {
+            return;
+        };
+        match search.goal {
+            Goal::Lookup { ticket } => cx.finish(ticket, Err(search.failure)),
+            Goal::Client { ticket, request } => {
+                let result = Err(search.failure);
+                if matches!(*request, Request::Put(_)) {
+                    self.note_availability(cx, &result);
+                }
+                cx.finish(ticket, result);
+            }
+            Goal::Finger | Goal::Passive => {}
+            Goal::Join => self.join_failed(cx),
+            Goal::Strays => self.stray_owner_missing(cx),
+            Goal::Leave => self.leave_owner_missing(cx),
+        }
+    }
+}
+
+fn client(ticket: Ticket, request: Request) -> Goal {
+    Goal::Client {
+        ticket,
+        request: Box::new(request),
+    }
+}
+
+/// The start of the finger that a search refreshes, if it does.
+fn search_finger(searches: &crate::ops::Slab<Search>, key: SlabKey) -> Option<Id> {
+    let search = searches.get(key)?;
+    matches!(search.goal, Goal::Finger).then_some(search.target)
+}

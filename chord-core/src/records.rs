@@ -1,0 +1,399 @@
+//! The owner's part: who may read and write here, and in which order.
+//!
+//! ```text
+//! Get, settled span ──▶ own store ──▶ Got
+//! Get otherwise ─────▶ gather ─────▶ Got, once corroborated
+//! Put ──▶ own copy (gathered if unsettled) ──▶ version ──▶ write to the holders ──▶ Written
+//! ```
+//!
+//! Writes of one key go one after the other, so a version is assigned over the one before,
+//! and an expected version is compared with what is really there.
+//!
+//! **Invariant:** an operation id gets one version and one outcome, however often it comes.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use crate::event::{StoreAnswer, StoreCommand, StoreError};
+use crate::gather::Purpose;
+use crate::id::Id;
+use crate::message::{
+    Header, Key, OperationId, Record, Refusal, Response, VALUE_MAX, Version, Write,
+};
+use crate::node::{Cx, Node};
+use crate::ops::SlabKey;
+use crate::peer::{Addr, Peer};
+use crate::then::{Asker, Then};
+use crate::time::{Instant, Micros};
+use crate::write::{Stage, Writing};
+
+/// Outcomes of operations remembered, beyond those in record headers.
+const FINISHED_MAX: usize = 4_096;
+/// Writes waiting for an earlier one of their key.
+const QUEUED_MAX: usize = 1_024;
+
+/// A write that waits for its turn.
+#[derive(Clone, Debug)]
+pub(crate) struct Queued {
+    pub(crate) asker: Asker,
+    pub(crate) write: Write,
+    pub(crate) deadline: Instant,
+}
+
+/// Operations that ended well, for twice the longest deadline.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FinishedOperations {
+    versions: BTreeMap<OperationId, Version>,
+    order: VecDeque<(Instant, OperationId)>,
+}
+
+impl FinishedOperations {
+    pub(crate) fn insert(&mut self, operation: OperationId, version: Version, until: Instant) {
+        if self.versions.insert(operation, version).is_none() {
+            self.order.push_back((until, operation));
+        }
+        if self.order.len() > FINISHED_MAX
+            && let Some((_, oldest)) = self.order.pop_front()
+        {
+            self.versions.remove(&oldest);
+        }
+    }
+
+    pub(crate) fn get(&mut self, operation: OperationId, now: Instant) -> Option<Version> {
+        while let Some(&(until, oldest)) = self.order.front()
+            && until <= now
+        {
+            self.order.pop_front();
+            self.versions.remove(&oldest);
+        }
+        self.versions.get(&operation).copied()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+}
+
+/// What this node may do with a position.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ownership {
+    /// Own it, and everything about it is known.
+    Settled,
+    /// Own it, or act for its dead owner: reads need corroboration.
+    Unsettled,
+    /// It will be ours in a moment, or its owner may be dead.
+    Settling,
+    /// Not ours.
+    Foreign,
+}
+
+impl Node {
+    pub(crate) fn ownership(&self, position: Id, now: Instant) -> Ownership {
+        if self.spans.is_settled(position) {
+            return Ownership::Settled;
+        }
+        if self.spans.owns(position) || self.acts_for(position, now) {
+            return Ownership::Unsettled;
+        }
+        let ours_to_be = self
+            .ring
+            .predecessor()
+            .is_some_and(|p| crate::id::Span::new(p.id, self.me.id).contains(position));
+        if ours_to_be && self.state == crate::event::State::Joined {
+            return Ownership::Settling;
+        }
+        Ownership::Foreign
+    }
+
+    /// Tells an asker how it ended.
+    pub(crate) fn respond(&mut self, cx: &mut Cx, asker: Asker, response: Response) {
+        match asker {
+            Asker::Peer(ticket) => cx.reply(ticket, response),
+            Asker::Local(search) => self.asked_response(cx, search, self.me, response),
+        }
+    }
+
+    pub(crate) fn turn_away(&mut self, cx: &mut Cx, asker: Asker, refusal: Refusal) {
+        self.respond(cx, asker, Response::Refused(refusal));
+    }
+
+    /// Not ours: name who might own it. If the asker came here because somebody before us
+    /// does not answer, find out whether our predecessor is dead.
+    fn refuse_foreign(&mut self, cx: &mut Cx, asker: Asker, position: Id) {
+        let next_door = self.spans.mark(position).is_some();
+        if next_door && let Some(predecessor) = self.ring.predecessor() {
+            let sure = self.contacts.is_dead(predecessor, cx.now.mono);
+            if !sure {
+                self.check_alive(cx, predecessor);
+            }
+        }
+        let hint = self
+            .ring
+            .predecessor()
+            .filter(|p| *p != self.me && !self.contacts.is_dead(*p, cx.now.mono));
+        self.turn_away(cx, asker, Refusal::NotOwner { hint });
+    }
+
+    // ---- reads -------------------------------------------------------------------------
+
+    pub(crate) fn serve_get(
+        &mut self,
+        cx: &mut Cx,
+        asker: Asker,
+        key: Key,
+        quorum: bool,
+        deadline: Instant,
+    ) {
+        match self.ownership(key.position(), cx.now.mono) {
+            Ownership::Settled if !quorum => {
+                let then = Then::Read {
+                    asker,
+                    key: key.clone(),
+                };
+                self.store(cx, StoreCommand::Get { key }, then);
+            }
+            Ownership::Settled | Ownership::Unsettled => {
+                self.gather(cx, key, Purpose::Read { asker, quorum }, deadline);
+            }
+            Ownership::Settling => self.turn_away(cx, asker, Refusal::Settling),
+            Ownership::Foreign => self.refuse_foreign(cx, asker, key.position()),
+        }
+    }
+
+    pub(crate) fn read(
+        &mut self,
+        cx: &mut Cx,
+        asker: Asker,
+        key: &Key,
+        result: Result<StoreAnswer, StoreError>,
+    ) {
+        let Ok(StoreAnswer::Record(record)) = result else {
+            self.turn_away(cx, asker, Refusal::Storage);
+            return;
+        };
+        // The span may have been granted to somebody else while the disk was busy.
+        if !self.spans.is_settled(key.position()) {
+            self.turn_away(cx, asker, Refusal::Settling);
+            return;
+        }
+        let record = record.filter(|record| record.is_live(cx.now.mono));
+        self.respond(cx, asker, Response::Got { record });
+    }
+
+    // ---- writes ------------------------------------------------------------------------
+
+    pub(crate) fn serve_put(&mut self, cx: &mut Cx, asker: Asker, write: Write, deadline: Instant) {
+        if write
+            .value
+            .as_ref()
+            .is_some_and(|value| value.len() > VALUE_MAX)
+        {
+            self.turn_away(cx, asker, Refusal::Invalid);
+            return;
+        }
+        match self.ownership(write.key.position(), cx.now.mono) {
+            Ownership::Settled | Ownership::Unsettled => {}
+            Ownership::Settling => {
+                self.turn_away(cx, asker, Refusal::Settling);
+                return;
+            }
+            Ownership::Foreign => {
+                self.refuse_foreign(cx, asker, write.key.position());
+                return;
+            }
+        }
+        if let Some(version) = self.finished.get(write.operation, cx.now.mono) {
+            self.respond(cx, asker, Response::Written { version });
+            return;
+        }
+        let same_key = |writing: &Writing| writing.key == write.key && !writing.is_answered();
+        let in_flight = self.writes.iter().find(|(_, writing)| same_key(writing));
+        if let Some((_, writing)) = in_flight {
+            // The same operation again, while the first is under way: its outcome will be
+            // in the table when it asks next.
+            if writing.operation() == Some(write.operation) || self.queued.len() >= QUEUED_MAX {
+                self.turn_away(cx, asker, Refusal::Settling);
+                return;
+            }
+            self.queued.push(Queued {
+                asker,
+                write,
+                deadline,
+            });
+            return;
+        }
+        self.begin_write(cx, asker, write, deadline);
+    }
+
+    fn begin_write(&mut self, cx: &mut Cx, asker: Asker, write: Write, deadline: Instant) {
+        let key = write.key.clone();
+        let position = key.position();
+        let stage = Stage::Learning { write };
+        let writing = self
+            .writes
+            .insert(Writing::new(asker, key.clone(), stage, deadline));
+        if self.spans.is_settled(position) {
+            self.store(
+                cx,
+                StoreCommand::Get { key },
+                Then::WriteRead { write: writing },
+            );
+        } else {
+            self.gather(cx, key, Purpose::Learn { write: writing }, deadline);
+        }
+    }
+
+    pub(crate) fn write_read(
+        &mut self,
+        cx: &mut Cx,
+        write: SlabKey,
+        result: Result<StoreAnswer, StoreError>,
+    ) {
+        match result {
+            Ok(StoreAnswer::Record(newest)) => self.write_learned(cx, write, newest),
+            _ => self.end_write(cx, write, Response::Refused(Refusal::Storage)),
+        }
+    }
+
+    /// The newest stored version is known: assign the next one and write it.
+    pub(crate) fn write_learned(&mut self, cx: &mut Cx, key: SlabKey, newest: Option<Record>) {
+        let Some(writing) = self.writes.get(key) else {
+            return;
+        };
+        let Stage::Learning { write } = &writing.stage else {
+            return;
+        };
+        let write = write.clone();
+        if let Some(stored) = &newest
+            && stored.header.operation == write.operation
+            && !expired_value(stored, cx.now.mono)
+        {
+            // A retry whose first try got this far: the same version, to all holders again.
+            self.write_out(cx, key, stored.clone());
+            return;
+        }
+        let live = newest.as_ref().filter(|stored| stored.is_live(cx.now.mono));
+        let stored = live.map_or_else(Version::default, |stored| stored.header.version);
+        if write.expected.is_some_and(|expected| expected != stored) {
+            self.end_write(cx, key, Response::Refused(Refusal::Conflict { stored }));
+            return;
+        }
+        let record = self.next_version(cx, &write, newest.as_ref());
+        self.write_out(cx, key, record);
+    }
+
+    /// The record that `write` makes of what is stored.
+    fn next_version(&mut self, cx: &Cx, write: &Write, newest: Option<&Record>) -> Record {
+        let now = cx.now.mono;
+        let above = newest.map_or(0, |stored| stored.header.version.time);
+        self.clock = self.clock.max(above);
+        let version = Version {
+            time: self.tick(cx.now.wall),
+            writer: self.me.id,
+        };
+        let asked = if write.copies == 0 {
+            self.config.copies
+        } else {
+            write.copies
+        };
+        let before = newest.map_or(0, |stored| stored.header.copies);
+        let copies = asked.max(before).clamp(1, self.config.copies_max);
+        let ttl = if write.ttl == Micros::ZERO {
+            self.config.ttl
+        } else {
+            write.ttl
+        };
+        let expires = match write.value {
+            Some(_) => now + ttl.min(self.config.ttl_max),
+            None => now,
+        };
+        let shadow = newest.map_or(expires, |stored| stored.header.shadow.max(expires));
+        Record {
+            key: write.key.clone(),
+            value: write.value.clone().unwrap_or_default(),
+            header: Header {
+                version,
+                operation: write.operation,
+                copies,
+                tombstone: write.value.is_none(),
+                expires,
+                shadow,
+            },
+        }
+    }
+
+    /// A write of this key has ended: the next one may begin.
+    pub(crate) fn next_in_line(&mut self, cx: &mut Cx, key: &Key) {
+        let Some(at) = self
+            .queued
+            .iter()
+            .position(|queued| queued.write.key == *key)
+        else {
+            return;
+        };
+        let Queued {
+            asker,
+            write,
+            deadline,
+        } = self.queued.remove(at);
+        if deadline <= cx.now.mono {
+            self.turn_away(cx, asker, Refusal::Settling);
+            self.next_in_line(cx, key);
+            return;
+        }
+        self.serve_put(cx, asker, write, deadline);
+    }
+
+    // ---- the group ---------------------------------------------------------------------
+
+    /// The next `most` live successors with distinct addresses: holders and those who may
+    /// become holders, in order.
+    pub(crate) fn candidates(&self, most: usize, now: Instant) -> Vec<Peer> {
+        let mut found: Vec<Peer> = Vec::with_capacity(most);
+        for &peer in self.ring.successors() {
+            let known = |other: &Peer| other.addr == peer.addr;
+            if found.len() < most
+                && peer.addr != self.me.addr
+                && !found.iter().any(known)
+                && !self.contacts.is_dead(peer, now)
+            {
+                found.push(peer);
+            }
+        }
+        found
+    }
+
+    /// Members known, this one included, as far as any majority could need: those in the
+    /// list, the predecessor, and the dead that are not forgotten yet.
+    pub(crate) fn members_known(&self, now: Instant) -> u8 {
+        let mut addrs: Vec<Addr> = Vec::with_capacity(usize::from(self.config.copies_max));
+        let ring = self
+            .ring
+            .successors()
+            .iter()
+            .copied()
+            .chain(self.ring.predecessor());
+        let absent = self.passive.absent(now, self.config.forget);
+        for addr in core::iter::once(self.me.addr)
+            .chain(ring.map(|p| p.addr))
+            .chain(absent)
+        {
+            if addrs.len() < usize::from(self.config.copies_max) && !addrs.contains(&addr) {
+                addrs.push(addr);
+            }
+        }
+        u8::try_from(addrs.len()).unwrap_or(u8::MAX)
+    }
+
+    /// How many must store a record of so many copies, and how many complete answers a
+    /// corroborated read needs: any two such sets meet.
+    pub(crate) fn quorums(&self, copies: u8, now: Instant) -> (u8, u8) {
+        let group = copies.min(self.members_known(now)).max(1);
+        let majority = group / 2 + 1;
+        (majority, group - majority + 1)
+    }
+}
+
+fn expired_value(record: &Record, now: Instant) -> bool {
+    !record.header.tombstone && record.header.expires <= now
+}

@@ -1,0 +1,397 @@
+//! Requests of peers: who may ask what, and the parts of a holder.
+//!
+//! A process that is not a member answers every question about the ring with `NotMember`,
+//! so that stale entries of its earlier life vanish from lists before it joins again. A
+//! holder answers about copies whatever it owns.
+
+use crate::event::{CallError, Class, State, StoreAnswer, StoreCommand, StoreError, Terms, Ticket};
+use crate::id::{Id, Span};
+use crate::message::{Head, Key, Record, Refusal, Request, Response, VALUE_MAX};
+use crate::node::{Cx, Node};
+use crate::peer::Peer;
+use crate::then::{Asker, Then, heads, page};
+use crate::time::Micros;
+
+/// What a peer is told to wait when this node has too much in flight.
+const OVERLOADED_MS: u32 = 100;
+/// Keys of a `Fetch`.
+pub(crate) const FETCH_KEYS_MAX: usize = 1_024;
+
+impl Node {
+    pub(crate) fn serve(
+        &mut self,
+        cx: &mut Cx,
+        ticket: Ticket,
+        from: Peer,
+        terms: Terms,
+        request: Request,
+    ) {
+        if !self.is_member() && !self.serves_as_outsider(&request) {
+            let incarnation = self.me.incarnation;
+            cx.refuse(ticket, Refusal::NotMember { incarnation });
+            return;
+        }
+        let costs = !matches!(terms.class, Class::Ring);
+        if costs && self.ops.len() >= self.config.ops_max as usize {
+            cx.refuse(
+                ticket,
+                Refusal::Overloaded {
+                    retry_after_ms: OVERLOADED_MS,
+                },
+            );
+            return;
+        }
+        match request {
+            Request::Ping => cx.reply(ticket, Response::Done),
+            Request::Route { target } => self.serve_route(cx, ticket, from, target),
+            Request::Neighbours { digest } => self.serve_neighbours(cx, ticket, digest),
+            Request::Notify => {
+                let response = self.rectify(cx, from);
+                cx.reply(ticket, response);
+            }
+            Request::Stabilise => {
+                // Rate-limited: a hint only brings the next turn forward.
+                self.stabilise_soon(cx);
+                cx.reply(ticket, Response::Done);
+            }
+            Request::Leave => {
+                cx.reply(ticket, Response::Done);
+                self.farewell(cx, from);
+            }
+            Request::Yield { after } => self.serve_yield(cx, ticket, from, after),
+            Request::Put(write) => {
+                self.serve_put(cx, Asker::Peer(ticket), write, terms.deadline);
+            }
+            Request::Get { key, quorum } => {
+                self.serve_get(cx, Asker::Peer(ticket), key, quorum, terms.deadline);
+            }
+            Request::Replicate { records, fresh } => {
+                self.serve_replicate(cx, ticket, records, fresh);
+            }
+            Request::Fetch { keys } => self.serve_fetch(cx, ticket, keys),
+            Request::Pull {
+                span,
+                after,
+                bytes_max,
+            } => {
+                let bytes_max = bytes_max.min(self.config.page_bytes);
+                let then = Then::HolderPaged {
+                    ticket,
+                    span,
+                    lists: false,
+                };
+                self.store(
+                    cx,
+                    StoreCommand::Scan {
+                        span,
+                        after,
+                        bytes_max,
+                    },
+                    then,
+                );
+            }
+            Request::List {
+                span,
+                after,
+                bytes_max,
+            } => {
+                self.serve_list(cx, ticket, from, span, after, bytes_max);
+            }
+            Request::Mark { span, mark } => {
+                if span.upto == from.id && mark.rank > 0 {
+                    self.spans.hold(span, Some(mark), cx.now.mono);
+                    cx.reply(ticket, Response::Done);
+                } else {
+                    cx.refuse(ticket, Refusal::Invalid);
+                }
+            }
+            Request::Offer { heads, leaving } => {
+                self.serve_offer(cx, ticket, from, heads, leaving);
+            }
+            Request::Discard { heads } => self.serve_discard(cx, ticket, from, heads),
+        }
+    }
+
+    /// A lost node still holds copies, and says so.
+    fn serves_as_outsider(&self, request: &Request) -> bool {
+        self.state == State::Lost
+            && matches!(
+                request,
+                Request::Fetch { .. }
+                    | Request::Pull { .. }
+                    | Request::List { .. }
+                    | Request::Replicate { .. }
+            )
+    }
+
+    fn serve_route(&mut self, cx: &mut Cx, ticket: Ticket, from: Peer, target: Id) {
+        let unsure = self.spans.owned().is_none()
+            && self.state == State::Joined
+            && self
+                .ring
+                .predecessor()
+                .is_some_and(|p| Span::new(p.id, self.me.id).contains(target));
+        let route = self.route(target, from.id, cx.now.mono);
+        match route {
+            Some(route) if !unsure || from.id == target => {
+                cx.reply(ticket, Response::Route(route));
+            }
+            _ => {
+                self.check_predecessor(cx);
+                cx.refuse(ticket, Refusal::Settling);
+            }
+        }
+    }
+
+    /// Somebody asks us for what our predecessor should own: is it still there?
+    pub(crate) fn check_predecessor(&mut self, cx: &mut Cx) {
+        if let Some(predecessor) = self.ring.predecessor() {
+            self.check_alive(cx, predecessor);
+        }
+    }
+
+    fn serve_neighbours(&mut self, cx: &mut Cx, ticket: Ticket, digest: u64) {
+        let same = digest != 0 && digest == self.ring.digest();
+        let successors = (!same).then(|| self.ring.successors().to_vec());
+        let predecessor = self.ring.predecessor();
+        cx.reply(
+            ticket,
+            Response::Neighbours {
+                me: self.me,
+                predecessor,
+                successors,
+            },
+        );
+    }
+
+    /// A member has left: dead without doubt, but no loss, and no member any more.
+    fn farewell(&mut self, cx: &mut Cx, from: Peer) {
+        let last = self.ring.head() == Some(from) && self.ring.successors().len() == 1;
+        let near = self
+            .ring
+            .successors()
+            .iter()
+            .any(|known| known.id == from.id)
+            || self
+                .ring
+                .predecessor()
+                .is_some_and(|known| known.id == from.id);
+        self.contacts.died(from, cx.now.mono);
+        self.drop_dead_heads(cx, last);
+        self.died(cx, from);
+        self.passive.left(from);
+        if near {
+            self.want_repair(cx);
+        }
+    }
+
+    // ---- holder ------------------------------------------------------------------------
+
+    fn serve_replicate(
+        &mut self,
+        cx: &mut Cx,
+        ticket: Ticket,
+        records: alloc::vec::Vec<Record>,
+        fresh: bool,
+    ) {
+        if self.state == State::Leaving {
+            cx.refuse(ticket, Refusal::Leaving);
+            return;
+        }
+        let horizon = cx.now.wall.saturating_add(self.config.skew_max.0);
+        let ahead = |record: &Record| {
+            let time = record.header.version.time;
+            if fresh {
+                time > horizon
+            } else {
+                time >= 1 << 63
+            }
+        };
+        if records.iter().any(ahead) {
+            cx.refuse(ticket, Refusal::ClockSkew);
+            return;
+        }
+        let valid = |record: &Record| {
+            record.value.len() <= VALUE_MAX
+                && (1..=64).contains(&record.header.copies)
+                && !(record.header.tombstone && !record.value.is_empty())
+        };
+        if records.is_empty() || !records.iter().all(valid) {
+            cx.refuse(ticket, Refusal::Invalid);
+            return;
+        }
+        for record in &records {
+            self.clock = self.clock.max(record.header.version.time.min(horizon));
+        }
+        if !fresh
+            && records
+                .iter()
+                .any(|record| self.spans.owns(record.key.position()))
+        {
+            self.repair.arrived();
+        }
+        let records = records
+            .into_iter()
+            .map(|record| self.clamp(record, cx))
+            .collect();
+        self.store(
+            cx,
+            StoreCommand::Put { records },
+            Then::HolderStored { ticket },
+        );
+    }
+
+    /// Lifetimes and copies of others within our own bounds.
+    pub(crate) fn clamp(&self, mut record: Record, cx: &Cx) -> Record {
+        let latest = cx.now.mono + self.config.ttl_max;
+        record.header.expires = record.header.expires.min(latest);
+        record.header.shadow = record.header.shadow.min(latest).max(record.header.expires);
+        record.header.copies = record.header.copies.clamp(1, self.config.copies_max);
+        record
+    }
+
+    pub(crate) fn holder_stored(
+        &mut self,
+        cx: &mut Cx,
+        ticket: Ticket,
+        result: Result<StoreAnswer, StoreError>,
+    ) {
+        match result {
+            Ok(StoreAnswer::Put { newer }) => cx.reply(ticket, Response::Replicated { newer }),
+            Err(StoreError::Full) => cx.refuse(ticket, Refusal::Full),
+            Ok(_) | Err(StoreError::Failed) => cx.refuse(ticket, Refusal::Storage),
+        }
+    }
+
+    fn serve_fetch(&mut self, cx: &mut Cx, ticket: Ticket, keys: alloc::vec::Vec<Key>) {
+        if keys.is_empty() || keys.len() > FETCH_KEYS_MAX {
+            cx.refuse(ticket, Refusal::Invalid);
+            return;
+        }
+        let first = keys.first().cloned();
+        let then = Then::HolderFetched { ticket, first };
+        self.store(cx, StoreCommand::GetMany { keys }, then);
+    }
+
+    pub(crate) fn holder_fetched(
+        &mut self,
+        cx: &mut Cx,
+        ticket: Ticket,
+        first: Option<&Key>,
+        result: Result<StoreAnswer, StoreError>,
+    ) {
+        let Some((records, _)) = page(result) else {
+            cx.refuse(ticket, Refusal::Storage);
+            return;
+        };
+        let mark = first.and_then(|key| self.spans.mark(key.position()));
+        cx.reply(ticket, Response::Fetched { records, mark });
+    }
+
+    fn serve_list(
+        &mut self,
+        cx: &mut Cx,
+        ticket: Ticket,
+        from: Peer,
+        span: Span,
+        after: Option<Key>,
+        bytes_max: u32,
+    ) {
+        if span.upto == from.id {
+            self.spans.hold(span, None, cx.now.mono);
+        }
+        let bytes_max = bytes_max.min(self.config.page_bytes);
+        let then = Then::HolderPaged {
+            ticket,
+            span,
+            lists: true,
+        };
+        self.store(
+            cx,
+            StoreCommand::List {
+                span,
+                after,
+                bytes_max,
+            },
+            then,
+        );
+    }
+
+    pub(crate) fn holder_paged(
+        &mut self,
+        cx: &mut Cx,
+        ticket: Ticket,
+        span: Span,
+        lists: bool,
+        result: Result<StoreAnswer, StoreError>,
+    ) {
+        let response = if lists {
+            heads(result).map(|(heads, more)| {
+                let mark = self.spans.mark_of(span);
+                Response::Heads { heads, more, mark }
+            })
+        } else {
+            page(result).map(|(records, more)| Response::Page { records, more })
+        };
+        cx.reply(
+            ticket,
+            response.unwrap_or(Response::Refused(Refusal::Storage)),
+        );
+    }
+
+    /// Drops surplus copies at the word of their owner, never what this node owns itself.
+    fn serve_discard(
+        &mut self,
+        cx: &mut Cx,
+        ticket: Ticket,
+        from: Peer,
+        heads: alloc::vec::Vec<Head>,
+    ) {
+        let foreign = |head: &Head| {
+            let position = head.key.position();
+            let vouched = self.spans.mark(position).is_some();
+            !self.spans.owns(position) && vouched && from.id != self.me.id
+        };
+        if !heads.iter().all(foreign) {
+            cx.refuse(ticket, Refusal::Invalid);
+            return;
+        }
+        self.store(
+            cx,
+            StoreCommand::Discard { heads },
+            Then::HolderDiscarded { ticket },
+        );
+    }
+
+    pub(crate) fn holder_discarded(
+        &mut self,
+        cx: &mut Cx,
+        ticket: Ticket,
+        result: Result<StoreAnswer, StoreError>,
+    ) {
+        let response = match result {
+            Ok(_) => Response::Done,
+            Err(_) => Response::Refused(Refusal::Storage),
+        };
+        cx.reply(ticket, response);
+    }
+
+    /// How long a data call to another member may take.
+    pub(crate) fn data_timeout(
+        &self,
+        cx: &Cx,
+        deadline: crate::time::Instant,
+    ) -> crate::time::Instant {
+        deadline.min(cx.now.mono + self.config.timeout_max)
+    }
+
+    /// Whether a failed call means that the peer may be gone rather than busy.
+    pub(crate) fn is_silence(error: CallError) -> bool {
+        matches!(error, CallError::TimedOut | CallError::Unreachable)
+    }
+
+    /// A pause before asking for something again that is not ready yet.
+    pub(crate) const fn soon() -> Micros {
+        Micros::from_millis(50)
+    }
+}

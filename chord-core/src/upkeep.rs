@@ -1,0 +1,560 @@
+//! Keeping the ring: stabilise, rectify, death, fingers, periodic tasks.
+//!
+//! ```text
+//! n ── Neighbours ──▶ head        its list replaces n's; its predecessor may be a candidate
+//! n ── Neighbours ──▶ candidate   adopted only because it answered
+//! n ── Notify ──────▶ head        rectify: n becomes its predecessor, and is granted its span
+//! n ── Ping ────────▶ suspect     the second of two signals
+//! n ── Stabilise ───▶ predecessor something changed: do not wait for your turn
+//! ```
+//!
+//! **Invariant:** every stabilisation ends by notifying the current head, also after a dead
+//! candidate.
+
+use crate::draw::Purpose;
+use crate::event::{CallError, Class, Notice, OpId, State};
+use crate::id::Id;
+use crate::lookup::Goal;
+use crate::message::{Refusal, Request, Response};
+use crate::node::{Cx, Node};
+use crate::ops::Pending;
+use crate::peer::Peer;
+use crate::ring::{Next, Query, Rectified};
+use crate::then::Then;
+use crate::time::{Instant, Micros};
+
+/// What a node does from time to time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Task {
+    Stabilise,
+    Fingers,
+    Passive,
+    Repair,
+    Sweep,
+    Join,
+    Leave,
+}
+
+const TASKS: [Task; 7] = [
+    Task::Stabilise,
+    Task::Fingers,
+    Task::Passive,
+    Task::Repair,
+    Task::Sweep,
+    Task::Join,
+    Task::Leave,
+];
+
+/// When each task is due.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tasks {
+    due: [Option<Instant>; TASKS.len()],
+}
+
+impl Tasks {
+    pub(crate) fn set(&mut self, task: Task, at: Instant) {
+        self.due[task as usize] = Some(at);
+    }
+
+    /// Brings a task forward, never puts it off.
+    pub(crate) fn hasten(&mut self, task: Task, at: Instant) {
+        let due = &mut self.due[task as usize];
+        *due = Some(due.map_or(at, |before| before.min(at)));
+    }
+
+    pub(crate) fn stop(&mut self, task: Task) {
+        self.due[task as usize] = None;
+    }
+
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.due.iter().flatten().min().copied()
+    }
+
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Task> {
+        let task = TASKS
+            .into_iter()
+            .find(|&task| self.due[task as usize].is_some_and(|at| at <= now))?;
+        self.stop(task);
+        Some(task)
+    }
+
+    pub(crate) fn postpone(&mut self, by: Micros) {
+        for at in self.due.iter_mut().flatten() {
+            *at = *at + by;
+        }
+    }
+}
+
+impl Node {
+    pub(crate) fn run(&mut self, cx: &mut Cx, task: Task) {
+        match task {
+            Task::Stabilise => self.stabilise(cx),
+            Task::Fingers => self.refresh_finger(cx),
+            Task::Passive => self.ask_passive(cx),
+            Task::Repair => self.repair(cx),
+            Task::Sweep => self.sweep(cx),
+            Task::Join => self.survey(cx),
+            Task::Leave => self.leave_step(cx),
+        }
+    }
+
+    /// Starts what a member does periodically.
+    pub(crate) fn start_upkeep(&mut self, cx: &mut Cx) {
+        self.pace = self.config.stabilise_min;
+        let config = self.config.clone();
+        for (task, pace) in [
+            (Task::Fingers, config.settle_delay),
+            (Task::Passive, config.passive_pace),
+            (Task::Sweep, config.sweep_pace),
+        ] {
+            let after = self.jitter(pace, pace.times(2));
+            self.schedule(cx, task, after);
+        }
+        self.schedule(cx, Task::Stabilise, Micros::ZERO);
+    }
+
+    fn stabilise(&mut self, cx: &mut Cx) {
+        if !self.is_member() {
+            return;
+        }
+        let pace = self.pace;
+        self.pace = Micros(pace.0.saturating_mul(2)).min(self.config.stabilise_max);
+        let after = self.jitter(Micros(pace.0 - pace.0 / 4), pace);
+        self.schedule(cx, Task::Stabilise, after);
+        if self.ring.query().is_some() {
+            return;
+        }
+        if let Some(head) = self.ring.begin() {
+            let digest = self
+                .received
+                .filter(|(peer, _)| *peer == head)
+                .map_or(0, |(_, digest)| digest);
+            self.call(
+                cx,
+                head,
+                Request::Neighbours { digest },
+                Class::Ring,
+                Then::Neighbours,
+            );
+            return;
+        }
+        let next = self.ring.answered_by_self();
+        self.follow(cx, next);
+    }
+
+    /// Stabilises soon instead of at the next turn.
+    pub(crate) fn stabilise_soon(&mut self, cx: &mut Cx) {
+        let delay = self.config.settle_delay;
+        let after = self.jitter(delay, delay.times(2));
+        self.pace = self.config.stabilise_min;
+        self.tasks.hasten(Task::Stabilise, cx.now.mono + after);
+    }
+
+    /// The list-changing query was answered or failed.
+    pub(crate) fn neighbours_answered(
+        &mut self,
+        cx: &mut Cx,
+        peer: Peer,
+        result: Result<Response, CallError>,
+    ) {
+        let next = match result {
+            Ok(Response::Neighbours {
+                me,
+                predecessor,
+                successors,
+            }) if me.id == peer.id => {
+                if let Some(list) = &successors {
+                    self.received = Some((peer, crate::ring::digest(list)));
+                }
+                self.ring.answered(peer, predecessor, successors.as_deref())
+            }
+            Ok(_) | Err(_) => self.ring.failed(),
+        };
+        self.follow(cx, next);
+    }
+
+    fn follow(&mut self, cx: &mut Cx, next: Next) {
+        match next {
+            Next::Ask(candidate) => self.ask_candidate(cx, candidate),
+            Next::Notify(head) => self.notify(cx, head),
+        }
+    }
+
+    /// Asks a candidate that [`crate::ring::Ring::consider`] has accepted.
+    pub(crate) fn ask_candidate(&mut self, cx: &mut Cx, candidate: Peer) {
+        if self.contacts.is_dead(candidate, cx.now.mono) {
+            let next = self.ring.failed();
+            self.follow(cx, next);
+            return;
+        }
+        let request = Request::Neighbours { digest: 0 };
+        self.call(cx, candidate, request, Class::Ring, Then::Neighbours);
+    }
+
+    pub(crate) fn notify(&mut self, cx: &mut Cx, head: Option<Peer>) {
+        if let Some(head) = head {
+            self.call(cx, head, Request::Notify, Class::Ring, Then::Notified);
+        }
+    }
+
+    /// Our notification was answered: the head may have granted our span.
+    pub(crate) fn notified_answered(
+        &mut self,
+        cx: &mut Cx,
+        peer: Peer,
+        result: Result<Response, CallError>,
+    ) {
+        let Ok(Response::Notified {
+            predecessor,
+            granted,
+        }) = result
+        else {
+            return;
+        };
+        if self.state != State::Joined || self.ring.head() != Some(peer) {
+            return;
+        }
+        let named = predecessor.is_some_and(|named| named.id == self.me.id);
+        match granted {
+            Some(floor) if named && self.spans.owned().is_none() => {
+                if floor.id != peer.id && floor.id != self.me.id {
+                    self.ring.granted_behind(floor);
+                }
+                let after = self.ring.predecessor().unwrap_or(self.me);
+                self.own(cx, after.id, None, false);
+            }
+            Some(_) | None => {
+                if predecessor.is_some_and(|named| self.ring.is_better(named)) {
+                    self.stabilise_soon(cx);
+                }
+            }
+        }
+    }
+
+    /// **Rectify**: somebody believes to be our predecessor.
+    pub(crate) fn rectify(&mut self, cx: &mut Cx, notifier: Peer) -> Response {
+        let dead = self
+            .ring
+            .predecessor()
+            .is_some_and(|predecessor| self.contacts.is_dead(predecessor, cx.now.mono));
+        match self.ring.notified(notifier, dead) {
+            Rectified::Adopted { before } => self.adopted(cx, notifier, before, dead),
+            Rectified::Same => {}
+            Rectified::Probe(before) => {
+                self.suitor = Some(notifier);
+                self.check_alive(cx, before);
+            }
+        }
+        let predecessor = self.ring.predecessor();
+        let mine = predecessor.is_some_and(|predecessor| predecessor.id == notifier.id)
+            && self
+                .spans
+                .owned()
+                .is_some_and(|span| span.after == notifier.id);
+        let granted = mine.then_some(self.grant_floor.unwrap_or(self.me));
+        Response::Notified {
+            predecessor,
+            granted,
+        }
+    }
+
+    fn adopted(&mut self, cx: &mut Cx, notifier: Peer, before: Option<Peer>, dead: bool) {
+        self.suitor = None;
+        let alive_before = before.filter(|before| !dead && before.id != notifier.id);
+        self.grant_floor = Some(alive_before.unwrap_or(self.me));
+        if self.spans.owned().is_some() {
+            self.own(cx, notifier.id, None, false);
+        }
+        if let Some(before) = alive_before {
+            self.tell(cx, before, Request::Stabilise);
+        }
+        cx.notice(Notice::PredecessorChanged {
+            predecessor: notifier,
+        });
+    }
+
+    /// Owns `(after, me]` from now on.
+    pub(crate) fn own(&mut self, cx: &mut Cx, after: Id, source: Option<Peer>, settled: bool) {
+        if self.spans.own(after, source, settled)
+            && let Some(span) = self.spans.owned()
+        {
+            cx.notice(Notice::Owns { span });
+            self.want_repair(cx);
+        }
+    }
+
+    // ---- liveness ----------------------------------------------------------------------
+
+    /// Looks whether a peer that should be there is: the first of two signals, if it fails.
+    pub(crate) fn check_alive(&mut self, cx: &mut Cx, peer: Peer) {
+        let checking = self.ops.iter().any(|(_, pending)| {
+            pending.to.is_some_and(|to| to == peer)
+                && matches!(pending.then, Then::Checked | Then::Probed)
+        });
+        if !checking && !self.contacts.is_dead(peer, cx.now.mono) {
+            self.call(cx, peer, Request::Ping, Class::Ring, Then::Checked);
+        }
+    }
+
+    /// A first signal of death: start the probe that may be the second.
+    pub(crate) fn suspect(&mut self, cx: &mut Cx, peer: Peer) {
+        if peer.is_seed() || !self.contacts.suspect(peer, cx.now.mono) {
+            return;
+        }
+        let timeout = self.contacts.timeout(peer.id, &self.config).times(2);
+        let deadline = cx.now.mono + timeout;
+        self.call_until(
+            cx,
+            peer,
+            Request::Ping,
+            Class::Ring,
+            0,
+            deadline,
+            Then::Probed,
+        );
+    }
+
+    /// A call is overdue: others may be tried beside it.
+    pub(crate) fn overdue(&mut self, cx: &mut Cx, op: OpId) {
+        let Some(pending) = self.ops.get(op) else {
+            return;
+        };
+        let Some(to) = pending.to else { return };
+        match pending.then {
+            Then::Hop { search, .. } => self.advance(cx, search),
+            Then::Asked { search } => {
+                self.check_alive(cx, to);
+                self.advance(cx, search);
+            }
+            Then::Replicated { .. } | Then::Gathered { .. } => self.check_alive(cx, to),
+            _ => {}
+        }
+    }
+
+    /// Every answer comes through here: what it says of the peer's life, then what it was for.
+    pub(crate) fn take_answer(
+        &mut self,
+        cx: &mut Cx,
+        pending: Pending<Then>,
+        result: Result<Response, CallError>,
+    ) {
+        let Some(to) = pending.to else { return };
+        self.learn_life(cx, to, &pending, &result);
+        self.continue_answered(cx, to, pending, result);
+    }
+
+    fn learn_life(
+        &mut self,
+        cx: &mut Cx,
+        to: Peer,
+        pending: &Pending<Then>,
+        result: &Result<Response, CallError>,
+    ) {
+        if to.is_seed() {
+            return;
+        }
+        match result {
+            Ok(Response::Refused(Refusal::NotMember { incarnation })) => {
+                let life = (*incarnation).max(to.incarnation);
+                self.died(
+                    cx,
+                    Peer {
+                        incarnation: life,
+                        ..to
+                    },
+                );
+            }
+            Ok(_) => {
+                let round_trip = cx.now.mono.since(pending.sent);
+                let sample = pending.then.touches_no_disk().then_some(round_trip);
+                self.contacts.heard(to, sample, cx.now.mono);
+                if matches!(pending.then, Then::Probed) {
+                    self.contacts.probed(to.id, cx.now.mono);
+                }
+            }
+            Err(CallError::Restarted { incarnation }) => {
+                self.died(
+                    cx,
+                    Peer {
+                        incarnation: incarnation.saturating_sub(1),
+                        ..to
+                    },
+                );
+            }
+            Err(CallError::TimedOut | CallError::Unreachable) => {
+                if matches!(pending.then, Then::Probed) {
+                    self.contacts.probed(to.id, cx.now.mono);
+                    self.died(cx, to);
+                } else if pending.then.touches_no_disk() {
+                    self.suspect(cx, to);
+                } else {
+                    self.check_alive(cx, to);
+                }
+            }
+            Err(CallError::Overloaded | CallError::Garbled) => {}
+        }
+    }
+
+    /// This life of `peer` is over: two signals, a restart, or a reset connection.
+    pub(crate) fn died(&mut self, cx: &mut Cx, peer: Peer) {
+        let news = self.contacts.died(peer, cx.now.mono);
+        self.table.forget(peer);
+        if news {
+            cx.notice(Notice::PeerLost { peer });
+        }
+        let was_near = self
+            .ring
+            .successors()
+            .iter()
+            .any(|known| peer.supersedes(*known));
+        if was_near {
+            self.passive.add(peer, Some(cx.now.mono), cx.now.mono);
+        }
+        self.drop_dead_heads(cx, false);
+        self.end_calls_to(cx, peer);
+        if was_near && self.is_member() {
+            self.want_repair(cx);
+        }
+        self.rectify_after_death(cx, peer);
+    }
+
+    /// Drops every head known to be dead. `left`: the last one said goodbye.
+    pub(crate) fn drop_dead_heads(&mut self, cx: &mut Cx, left: bool) {
+        let mut dropped = false;
+        while let Some(head) = self.ring.head()
+            && self.contacts.is_dead(head, cx.now.mono)
+        {
+            self.ring.drop_dead(head);
+            dropped = true;
+        }
+        if !dropped || !self.is_member() {
+            return;
+        }
+        match self.ring.head() {
+            Some(head) => self.notify(cx, Some(head)),
+            None if left => self.alone(cx),
+            None => self.lost(cx),
+        }
+    }
+
+    /// Calls in flight to a dead peer end now instead of at their deadlines.
+    fn end_calls_to(&mut self, cx: &mut Cx, peer: Peer) {
+        let in_vain: alloc::vec::Vec<OpId> = self
+            .ops
+            .iter()
+            .filter(|(_, pending)| pending.to.is_some_and(|to| peer.supersedes(to)))
+            .map(|(op, _)| op)
+            .collect();
+        for op in in_vain {
+            if let Some(pending) = self.ops.take(op)
+                && let Some(to) = pending.to
+            {
+                if matches!(pending.then, Then::Probed) {
+                    self.contacts.probed(to.id, cx.now.mono);
+                }
+                self.continue_answered(cx, to, pending, Err(CallError::Unreachable));
+            }
+        }
+    }
+
+    fn rectify_after_death(&mut self, cx: &mut Cx, peer: Peer) {
+        let of_predecessor = self
+            .ring
+            .predecessor()
+            .is_some_and(|predecessor| peer.supersedes(predecessor));
+        if let Some(suitor) = self.suitor.take_if(|_| of_predecessor)
+            && !self.contacts.is_dead(suitor, cx.now.mono)
+            && self.is_member()
+        {
+            self.rectify(cx, suitor);
+        }
+    }
+
+    /// Draws the consequences of a changed list or predecessor.
+    pub(crate) fn ring_changed(&mut self, cx: &mut Cx) {
+        if !self.is_member() {
+            return;
+        }
+        self.stabilise_soon(cx);
+        if let Some(head) = self.ring.head() {
+            cx.notice(Notice::HeadChanged { head });
+        }
+        if let Some(predecessor) = self.ring.predecessor()
+            && !self.contacts.is_dead(predecessor, cx.now.mono)
+        {
+            self.tell(cx, predecessor, Request::Stabilise);
+        }
+        for peer in self.ring.successors() {
+            self.passive.note(*peer, cx.now.mono);
+        }
+        self.want_repair(cx);
+    }
+
+    // ---- fingers -----------------------------------------------------------------------
+
+    fn refresh_finger(&mut self, cx: &mut Cx) {
+        let pace = self.config.finger_pace;
+        let mut after = self.jitter(Micros(pace.0 - pace.0 / 4), pace);
+        if self.is_member()
+            && let Some(last) = self.ring.successors().last().copied()
+        {
+            let first = self.table.interval(last.id).unwrap_or(0);
+            let full = self.ring.successors().len() == usize::from(self.config.successors);
+            // Fingers up to the last successor are in the list; in a ring smaller than the
+            // list, all are.
+            if full && first < crate::id::ID_BITS {
+                if self.finger < first || self.finger >= crate::id::ID_BITS {
+                    self.finger = first;
+                }
+                let target = self.me.id.plus_power(self.finger);
+                self.finger += 1;
+                if !crate::id::Span::new(self.me.id, last.id).contains(target) {
+                    self.search(cx, target, Goal::Finger);
+                }
+                // A fresh node fills its table at once, then keeps it at leisure.
+                if self.table.peers().len() < 4 && self.finger < crate::id::ID_BITS {
+                    after = self.config.settle_delay;
+                }
+            }
+        }
+        self.schedule(cx, Task::Fingers, after);
+    }
+
+    // ---- passive list ------------------------------------------------------------------
+
+    /// Asks somebody once known who owns our own position: heals splits and loops.
+    fn ask_passive(&mut self, cx: &mut Cx) {
+        let pace = self.config.passive_pace;
+        let after = self.jitter(Micros(pace.0 - pace.0 / 4), pace);
+        self.schedule(cx, Task::Passive, after);
+        if !self.is_member() {
+            return;
+        }
+        let draw = self.draws.next(Purpose::Choice);
+        let ring = &self.ring;
+        let known = |peer: Peer| {
+            ring.successors()
+                .iter()
+                .any(|successor| successor.id == peer.id)
+        };
+        let better = |peer: Peer| ring.is_better(peer);
+        if let Some(peer) = self.passive.choose(cx.now.mono, draw, known, better) {
+            self.search_through(cx, self.me.id, peer, Goal::Passive);
+        }
+    }
+
+    /// Somebody verified might lie between this node and its head.
+    pub(crate) fn consider(&mut self, cx: &mut Cx, candidate: Peer) {
+        if self.is_member() && self.ring.consider(candidate) {
+            self.ask_candidate(cx, candidate);
+        }
+    }
+
+    /// Whether the list-changing query in flight went to `peer`.
+    pub(crate) fn is_queried(&self, peer: Peer) -> bool {
+        match self.ring.query() {
+            Some(Query::Head(asked) | Query::Candidate(asked)) => asked == peer,
+            None => false,
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Writing a version to its holders.
+//!
+//! ```text
+//! owner ── Put ───────▶ own store
+//!       ── Replicate ─▶ the next copies − 1 live successors with distinct addresses
+//! ```
+//!
+//! Acknowledged once a majority of `min(copies, members known)` has stored it, this node
+//! included. A holder that does not answer is replaced by the next candidate; one that has
+//! something newer makes the owner assign above it and write again.
+//!
+//! **Invariant:** no acknowledgement without a majority, none for a span no longer owned.
+
+use alloc::vec::Vec;
+
+use crate::event::{CallError, Class, StoreAnswer, StoreCommand, StoreError};
+use crate::message::{Key, OperationId, Record, Refusal, Request, Response, Version, Write};
+use crate::node::{Cx, Node};
+use crate::ops::SlabKey;
+use crate::peer::Peer;
+use crate::then::{Asker, Then};
+use crate::time::Instant;
+
+/// Times a write is assigned anew above what a holder has.
+const TRIES_MAX: u8 = 4;
+
+/// How far a write is.
+#[derive(Clone, Debug)]
+pub(crate) enum Stage {
+    /// Finding out what is stored.
+    Learning { write: Write },
+    /// Storing a new version.
+    Storing { operation: OperationId },
+    /// Storing what a quorum read met, under its own version.
+    WritingBack,
+}
+
+/// A write under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Writing {
+    asker: Asker,
+    pub(crate) key: Key,
+    pub(crate) stage: Stage,
+    deadline: Instant,
+    record: Option<Record>,
+    /// Calls and store commands in flight for the present version.
+    waiting: u8,
+    stored: u8,
+    needed: u8,
+    newer: Option<Version>,
+    tried: Vec<Peer>,
+    tries: u8,
+    answered: bool,
+    full: bool,
+}
+
+impl Writing {
+    pub(crate) fn new(asker: Asker, key: Key, stage: Stage, deadline: Instant) -> Self {
+        Self {
+            asker,
+            key,
+            stage,
+            deadline,
+            record: None,
+            waiting: 0,
+            stored: 0,
+            needed: 0,
+            newer: None,
+            tried: Vec::new(),
+            tries: 0,
+            answered: false,
+            full: false,
+        }
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered
+    }
+
+    pub(crate) fn operation(&self) -> Option<OperationId> {
+        match &self.stage {
+            Stage::Learning { write } => Some(write.operation),
+            Stage::Storing { operation } => Some(*operation),
+            Stage::WritingBack => None,
+        }
+    }
+}
+
+impl Node {
+    /// Stores `record` here and at its holders.
+    pub(crate) fn write_out(&mut self, cx: &mut Cx, key: SlabKey, record: Record) {
+        let now = cx.now.mono;
+        let copies = record.header.copies;
+        let others = self.candidates(usize::from(copies).saturating_sub(1), now);
+        let (needed, _) = self.quorums(copies, now);
+        let Some(writing) = self.writes.get_mut(key) else {
+            return;
+        };
+        let reachable = u8::try_from(others.len() + 1).unwrap_or(u8::MAX);
+        if reachable < needed {
+            let refusal = Refusal::Unavailable { stored: 0, needed };
+            self.end_write(cx, key, Response::Refused(refusal));
+            return;
+        }
+        if let Stage::Learning { write } = &writing.stage {
+            writing.stage = Stage::Storing {
+                operation: write.operation,
+            };
+        }
+        let version = record.header.version;
+        writing.waiting = reachable;
+        writing.stored = 0;
+        writing.needed = needed;
+        writing.newer = None;
+        writing.tried.clone_from(&others);
+        writing.tries += 1;
+        writing.record = Some(record.clone());
+        for peer in others {
+            self.replicate(cx, key, peer, &record);
+        }
+        let command = StoreCommand::Put {
+            records: alloc::vec![record],
+        };
+        self.store(
+            cx,
+            command,
+            Then::WriteStored {
+                write: key,
+                version,
+            },
+        );
+    }
+
+    fn replicate(&mut self, cx: &mut Cx, key: SlabKey, peer: Peer, record: &Record) {
+        let Some(writing) = self.writes.get(key) else {
+            return;
+        };
+        let deadline = self.data_timeout(cx, writing.deadline.max(cx.now.mono));
+        let fresh = !matches!(writing.stage, Stage::WritingBack);
+        let request = Request::Replicate {
+            records: alloc::vec![record.clone()],
+            fresh,
+        };
+        let version = record.header.version;
+        let then = Then::Replicated {
+            write: key,
+            version,
+        };
+        self.call_until(cx, peer, request, Class::Replication, 0, deadline, then);
+    }
+
+    pub(crate) fn write_stored(
+        &mut self,
+        cx: &mut Cx,
+        key: SlabKey,
+        version: Version,
+        result: Result<StoreAnswer, StoreError>,
+    ) {
+        let outcome = match result {
+            Ok(StoreAnswer::Put { newer }) => Ok(newer.first().map(|(_, version)| *version)),
+            Ok(_) => Err(false),
+            Err(error) => Err(error == StoreError::Full),
+        };
+        self.count_stored(cx, key, version, outcome);
+    }
+
+    pub(crate) fn replicated(
+        &mut self,
+        cx: &mut Cx,
+        key: SlabKey,
+        version: Version,
+        result: Result<Response, CallError>,
+    ) {
+        let outcome = match result {
+            Ok(Response::Replicated { newer }) => Ok(newer.first().map(|(_, version)| *version)),
+            Ok(Response::Refused(refusal)) => Err(refusal == Refusal::Full),
+            Ok(_) | Err(_) => Err(false),
+        };
+        if outcome.is_err() {
+            self.next_holder(cx, key, version);
+        }
+        self.count_stored(cx, key, version, outcome);
+    }
+
+    /// A holder failed: the next candidate takes its place.
+    fn next_holder(&mut self, cx: &mut Cx, key: SlabKey, version: Version) {
+        let most = usize::from(self.config.copies_max);
+        let candidates = self.candidates(most, cx.now.mono);
+        let Some(writing) = self.writes.get_mut(key) else {
+            return;
+        };
+        let Some(record) = writing.record.clone() else {
+            return;
+        };
+        if record.header.version != version {
+            return;
+        }
+        let next = candidates
+            .into_iter()
+            .find(|peer| !writing.tried.contains(peer));
+        if let Some(peer) = next {
+            writing.tried.push(peer);
+            writing.waiting = writing.waiting.saturating_add(1);
+            self.replicate(cx, key, peer, &record);
+        }
+        self.want_repair(cx);
+    }
+
+    /// One more has stored it, has something newer (`Ok(Some)`), or failed.
+    fn count_stored(
+        &mut self,
+        cx: &mut Cx,
+        key: SlabKey,
+        version: Version,
+        outcome: Result<Option<Version>, bool>,
+    ) {
+        let Some(writing) = self.writes.get_mut(key) else {
+            return;
+        };
+        if writing
+            .record
+            .as_ref()
+            .is_none_or(|record| record.header.version != version)
+        {
+            return;
+        }
+        writing.waiting = writing.waiting.saturating_sub(1);
+        match outcome {
+            Ok(None) => writing.stored = writing.stored.saturating_add(1),
+            Ok(Some(newer)) => writing.newer = writing.newer.max(Some(newer)),
+            Err(full) => writing.full |= full,
+        }
+        if !writing.answered && writing.stored >= writing.needed {
+            self.acknowledge(cx, key);
+        }
+        let Some(writing) = self.writes.get(key) else {
+            return;
+        };
+        if writing.waiting > 0 {
+            return;
+        }
+        if writing.answered {
+            self.writes.take(key);
+        } else {
+            self.fell_short(cx, key);
+        }
+    }
+
+    fn acknowledge(&mut self, cx: &mut Cx, key: SlabKey) {
+        let Some(writing) = self.writes.get_mut(key) else {
+            return;
+        };
+        let Some(record) = writing.record.clone() else {
+            return;
+        };
+        writing.answered = true;
+        let asker = writing.asker;
+        let position = record.key.position();
+        let owned = self.spans.owns(position) || self.acts_for(position, cx.now.mono);
+        let response = match self.writes.get(key).map(|writing| &writing.stage) {
+            Some(Stage::WritingBack) => {
+                let record = Some(record.clone()).filter(|record| record.is_live(cx.now.mono));
+                Response::Got { record }
+            }
+            // Granted away meanwhile: the new owner may not have met this version.
+            _ if !owned => Response::Refused(Refusal::NotOwner { hint: None }),
+            _ => {
+                let version = record.header.version;
+                let until = cx.now.mono + self.config.command_timeout.times(2);
+                self.finished
+                    .insert(record.header.operation, version, until);
+                Response::Written { version }
+            }
+        };
+        self.respond(cx, asker, response);
+        self.next_in_line(cx, &record.key);
+    }
+
+    /// Everybody has answered, and too few have stored it.
+    fn fell_short(&mut self, cx: &mut Cx, key: SlabKey) {
+        let Some(writing) = self.writes.get(key) else {
+            return;
+        };
+        let again = writing.newer.filter(|_| {
+            writing.tries < TRIES_MAX
+                && writing.deadline > cx.now.mono
+                && matches!(writing.stage, Stage::Storing { .. })
+        });
+        let record = writing.record.clone();
+        let (stored, needed, full) = (writing.stored, writing.needed, writing.full);
+        if let (Some(newer), Some(mut record)) = (again, record) {
+            self.clock = self.clock.max(newer.time);
+            let version = Version {
+                time: self.tick(cx.now.wall),
+                writer: self.me.id,
+            };
+            record.header.version = version;
+            self.write_out(cx, key, record);
+            return;
+        }
+        let refusal = if full {
+            Refusal::Full
+        } else {
+            Refusal::Unavailable { stored, needed }
+        };
+        self.end_write(cx, key, Response::Refused(refusal));
+    }
+
+    /// Ends a write that is not acknowledged.
+    pub(crate) fn end_write(&mut self, cx: &mut Cx, key: SlabKey, response: Response) {
+        let Some(writing) = self.writes.take(key) else {
+            return;
+        };
+        if !writing.answered {
+            self.respond(cx, writing.asker, response);
+            self.next_in_line(cx, &writing.key);
+        }
+    }
+}
