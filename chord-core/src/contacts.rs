@@ -128,12 +128,6 @@ impl Contacts {
         timeout.min(LATE_FIRST)
     }
 
-    /// Smoothed round trip, if ever measured.
-    pub(crate) fn round_trip(&self, id: Id) -> Option<Micros> {
-        let contact = self.find(id)?;
-        (contact.srtt != 0).then_some(Micros(u64::from(contact.srtt)))
-    }
-
     /// Whether this life of `peer` is known to be dead.
     pub(crate) fn is_dead(&self, peer: Peer, now: Instant) -> bool {
         self.find(peer.id).is_some_and(|contact| {
@@ -266,15 +260,11 @@ mod tests {
             contacts.heard(stranger, Some(Micros(5)), Instant(n));
         }
         assert_eq!(contacts.len(), CONTACTS_MAX);
-        assert!(
-            contacts
-                .round_trip(Id::hash(&999_u64.to_be_bytes()))
-                .is_some()
-        );
-        assert!(
-            contacts
-                .round_trip(Id::hash(&0_u64.to_be_bytes()))
-                .is_none()
-        );
+        let config = Config::default();
+        let measured = |n: u64| {
+            contacts.timeout(Id::hash(&n.to_be_bytes()), &config) != config.timeout_first
+        };
+        assert!(measured(999));
+        assert!(!measured(0));
     }
 }

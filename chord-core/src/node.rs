@@ -65,6 +65,8 @@ pub struct Node {
     pub(crate) spans: Spans,
     pub(crate) tasks: Tasks,
     pub(crate) pace: Micros,
+    /// When this node last stabilised.
+    pub(crate) stabilised: Instant,
     pub(crate) finger: u32,
     pub(crate) ops: Ops<Then>,
     pub(crate) searches: Slab<Search>,
@@ -148,6 +150,7 @@ impl Node {
             spans: Spans::new(me.id),
             tasks: Tasks::default(),
             pace: config.stabilise_min,
+            stabilised: now.mono,
             finger: 0,
             ops: Ops::new(),
             searches: Slab::new(),

@@ -4,7 +4,7 @@
 //! so that stale entries of its earlier life vanish from lists before it joins again. A
 //! holder answers about copies whatever it owns.
 
-use crate::event::{CallError, Class, State, StoreAnswer, StoreCommand, StoreError, Terms, Ticket};
+use crate::event::{Class, State, StoreAnswer, StoreCommand, StoreError, Terms, Ticket};
 use crate::id::{Id, Span};
 use crate::message::{Head, Key, Record, Refusal, Request, Response, VALUE_MAX};
 use crate::node::{Cx, Node};
@@ -50,8 +50,7 @@ impl Node {
                 cx.reply(ticket, response);
             }
             Request::Stabilise => {
-                // Rate-limited: a hint only brings the next turn forward.
-                self.stabilise_soon(cx);
+                self.hinted(cx);
                 cx.reply(ticket, Response::Done);
             }
             Request::Leave => {
@@ -383,11 +382,6 @@ impl Node {
         deadline: crate::time::Instant,
     ) -> crate::time::Instant {
         deadline.min(cx.now.mono + self.config.timeout_max)
-    }
-
-    /// Whether a failed call means that the peer may be gone rather than busy.
-    pub(crate) fn is_silence(error: CallError) -> bool {
-        matches!(error, CallError::TimedOut | CallError::Unreachable)
     }
 
     /// A pause before asking for something again that is not ready yet.

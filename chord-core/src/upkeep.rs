@@ -19,7 +19,7 @@ use crate::message::{Refusal, Request, Response};
 use crate::node::{Cx, Node};
 use crate::ops::Pending;
 use crate::peer::Peer;
-use crate::ring::{Next, Query, Rectified};
+use crate::ring::{Next, Rectified};
 use crate::then::Then;
 use crate::time::{Instant, Micros};
 
@@ -117,6 +117,7 @@ impl Node {
         if !self.is_member() {
             return;
         }
+        self.stabilised = cx.now.mono;
         let pace = self.pace;
         self.pace = Micros(pace.0.saturating_mul(2)).min(self.config.stabilise_max);
         let after = self.jitter(Micros(pace.0 - pace.0 / 4), pace);
@@ -148,6 +149,17 @@ impl Node {
         let after = self.jitter(delay, delay.times(2));
         self.pace = self.config.stabilise_min;
         self.tasks.hasten(Task::Stabilise, cx.now.mono + after);
+    }
+
+    /// A neighbour says that something changed. Hints bring the next turn forward, but no
+    /// further than a tenth of the least period behind the last one, whoever sends how many.
+    pub(crate) fn hinted(&mut self, cx: &mut Cx) {
+        let delay = self.config.settle_delay;
+        let soon = cx.now.mono + self.jitter(delay, delay.times(2));
+        let least = self.stabilised + Micros(self.config.stabilise_min.0 / 10);
+        if self.is_member() {
+            self.tasks.hasten(Task::Stabilise, soon.max(least));
+        }
     }
 
     /// The list-changing query was answered or failed.
@@ -538,23 +550,27 @@ impl Node {
                 .any(|successor| successor.id == peer.id)
         };
         let better = |peer: Peer| ring.is_better(peer);
-        if let Some(peer) = self.passive.choose(cx.now.mono, draw, known, better) {
+        let chosen = self.passive.choose(cx.now.mono, draw, known, better);
+        if let Some(peer) = chosen.or_else(|| self.forgotten_seed(draw)) {
             self.search_through(cx, self.me.id, peer, Goal::Passive);
         }
+    }
+
+    /// A seed that is no neighbour: seeds are never forgotten, so two rings that were founded
+    /// apart find each other once one of them is told of the other.
+    fn forgotten_seed(&self, draw: u64) -> Option<Peer> {
+        let count = u64::try_from(self.seeds.len()).ok()?;
+        let at = usize::try_from(crate::draw::below(draw, count)).ok()?;
+        let seed = *self.seeds.get(at)?;
+        let mut near = self.ring.successors().iter().copied().chain(self.ring.predecessor());
+        let known = near.any(|peer| peer.addr == seed);
+        (!known).then_some(Peer::seed(seed))
     }
 
     /// Somebody verified might lie between this node and its head.
     pub(crate) fn consider(&mut self, cx: &mut Cx, candidate: Peer) {
         if self.is_member() && self.ring.consider(candidate) {
             self.ask_candidate(cx, candidate);
-        }
-    }
-
-    /// Whether the list-changing query in flight went to `peer`.
-    pub(crate) fn is_queried(&self, peer: Peer) -> bool {
-        match self.ring.query() {
-            Some(Query::Head(asked) | Query::Candidate(asked)) => asked == peer,
-            None => false,
         }
     }
 }
