@@ -31,24 +31,59 @@ const LATE_FIRST: Micros = Micros::from_millis(250);
 struct Contact {
     id: Id,
     heard: Instant,
-    /// Smoothed round trip and its variation; 0: never measured.
-    srtt: u32,
-    rttvar: u32,
+    estimate: Estimate,
     /// The life that is dead, 0: none.
     dead: u32,
     died: Instant,
     probing: bool,
 }
 
+/// Smoothed round trip and its variation in µs (RFC 6298 §2), and from how many samples.
+#[derive(Clone, Copy, Default, Debug)]
+struct Estimate {
+    srtt: u32,
+    rttvar: u32,
+    samples: u8,
+}
+
+impl Estimate {
+    fn sample(&mut self, sample: u32) {
+        if self.samples == 0 {
+            (self.srtt, self.rttvar) = (sample, sample / 2);
+        } else {
+            let deviation = self.srtt.abs_diff(sample);
+            self.rttvar = self.rttvar - self.rttvar / 4 + deviation / 4;
+            self.srtt = self.srtt - self.srtt / 8 + sample / 8;
+        }
+        self.samples = self.samples.saturating_add(1);
+    }
+
+    fn timeout(self) -> u64 {
+        u64::from(self.srtt).saturating_add(4 * u64::from(self.rttvar))
+    }
+}
+
+/// Samples before an estimate of one peer is trusted below that of all peers.
+const SAMPLES_TRUSTED: u8 = 8;
+
 /// A bounded table of contacts, ordered by id.
 #[derive(Clone, Debug)]
 pub(crate) struct Contacts {
     list: Vec<Contact>,
+    /// Over all peers: what a peer hardly known is given.
+    overall: Estimate,
 }
 
 impl Contacts {
     pub(crate) const fn new() -> Self {
-        Self { list: Vec::new() }
+        Self {
+            list: Vec::new(),
+            overall: Estimate {
+                srtt: 0,
+                rttvar: 0,
+                samples: 0,
+            },
+        }
     }
 
     fn find(&self, id: Id) -> Option<&Contact> {
@@ -67,8 +102,7 @@ impl Contacts {
                 let fresh = Contact {
                     id,
                     heard: now,
-                    srtt: 0,
-                    rttvar: 0,
+                    estimate: Estimate::default(),
                     dead: 0,
                     died: Instant(0),
                     probing: false,
@@ -100,29 +134,34 @@ impl Contacts {
         }
         let Some(sample) = round_trip else { return };
         let sample = u32::try_from(sample.0).unwrap_or(u32::MAX).max(1);
-        if contact.srtt == 0 {
-            contact.srtt = sample;
-            contact.rttvar = sample / 2;
-            return;
-        }
-        let deviation = contact.srtt.abs_diff(sample);
-        contact.rttvar = contact.rttvar - contact.rttvar / 4 + deviation / 4;
-        contact.srtt = contact.srtt - contact.srtt / 8 + sample / 8;
+        contact.estimate.sample(sample);
+        self.overall.sample(sample);
     }
 
     /// How long to wait for an answer of this peer.
     pub(crate) fn timeout(&self, id: Id, config: &Config) -> Micros {
-        let Some(contact) = self.find(id).filter(|contact| contact.srtt != 0) else {
+        let Some(contact) = self.find(id).filter(|contact| contact.estimate.samples > 0) else {
             return config.timeout_first;
         };
-        let estimate = u64::from(contact.srtt).saturating_add(4 * u64::from(contact.rttvar));
-        Micros(estimate.clamp(config.timeout_min.0, config.timeout_max.0))
+        let mut timeout = contact.estimate.timeout();
+        if contact.estimate.samples < SAMPLES_TRUSTED {
+            timeout = timeout.max(self.overall.timeout());
+        }
+        Micros(timeout.clamp(config.timeout_min.0, config.timeout_max.0))
+    }
+
+    /// Whether `peer` has spoken since `since`: then silence in one call is no sign.
+    pub(crate) fn heard_since(&self, id: Id, since: Instant) -> bool {
+        self.find(id).is_some_and(|contact| contact.heard > since)
     }
 
     /// When an answer of this peer is late enough to try another way beside it.
     pub(crate) fn late(&self, id: Id, config: &Config) -> Micros {
         let timeout = self.timeout(id, config);
-        if self.find(id).is_some_and(|contact| contact.srtt != 0) {
+        if self
+            .find(id)
+            .is_some_and(|contact| contact.estimate.samples > 0)
+        {
             return timeout;
         }
         timeout.min(LATE_FIRST)
@@ -261,9 +300,8 @@ mod tests {
         }
         assert_eq!(contacts.len(), CONTACTS_MAX);
         let config = Config::default();
-        let measured = |n: u64| {
-            contacts.timeout(Id::hash(&n.to_be_bytes()), &config) != config.timeout_first
-        };
+        let measured =
+            |n: u64| contacts.timeout(Id::hash(&n.to_be_bytes()), &config) != config.timeout_first;
         assert!(measured(999));
         assert!(!measured(0));
     }

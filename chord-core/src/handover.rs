@@ -230,7 +230,7 @@ impl Node {
             self.sweep_from = heads.last().map(|head| head.key.clone());
             self.tasks.hasten(Task::Sweep, cx.now.mono + STRAYS_PACE);
         }
-        let since = cx.now.mono - self.config.repair_pace.times(3);
+        let since = cx.now.mono - Micros(self.config.repair_pace.0 + self.config.repair_pace.0 / 4);
         let stray = |head: &Head| {
             let position = head.key.position();
             !self.spans.owns(position) && !self.spans.is_vouched(position, since)

@@ -315,10 +315,14 @@ impl Node {
             .find(|&peer| fresh(&search.asked, peer));
         if let Some(owner) = named {
             search.asked.push(owner.id);
-            if owner.id == me {
-                self.arrived_here(cx, key);
-            } else {
+            let target = search.target;
+            if owner.id != me {
                 self.ask_owner(cx, key, owner);
+            } else if let Some(Route::Owner { .. }) = self.route(target, Id::ZERO, now) {
+                self.arrived(cx, key, owner);
+            } else {
+                // Named, but not the owner: on with the next.
+                self.advance(cx, key);
             }
             return;
         }
@@ -392,11 +396,6 @@ impl Node {
         let deadline = end.min(cx.now.mono + self.config.timeout_max);
         let then = Then::Asked { search: key };
         self.call_until(cx, owner, request, Class::Client, trace, deadline, then);
-    }
-
-    /// This node owns the target itself.
-    fn arrived_here(&mut self, cx: &mut Cx, key: SlabKey) {
-        self.arrived(cx, key, self.me);
     }
 
     /// `owner` confirmed, or is this node.

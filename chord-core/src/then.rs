@@ -152,6 +152,11 @@ pub(crate) enum Asker {
 }
 
 impl Then {
+    /// Whether nobody waits for the answer.
+    pub(crate) fn is_told(&self) -> bool {
+        matches!(self, Self::Told)
+    }
+
     /// Whether the answer is given without touching a disk, so that its round trip measures
     /// the network, and its absence means the peer.
     pub(crate) fn touches_no_disk(&self) -> bool {

@@ -236,7 +236,10 @@ impl Node {
                 self.own(cx, after.id, None, false);
             }
             Some(_) | None => {
-                if predecessor.is_some_and(|named| self.ring.is_better(named)) {
+                let now = cx.now.mono;
+                if predecessor
+                    .is_some_and(|p| self.ring.is_better(p) && !self.contacts.is_dead(p, now))
+                {
                     self.stabilise_soon(cx);
                 }
             }
@@ -251,7 +254,7 @@ impl Node {
             .is_some_and(|predecessor| self.contacts.is_dead(predecessor, cx.now.mono));
         match self.ring.notified(notifier, dead) {
             Rectified::Adopted { before } => self.adopted(cx, notifier, before, dead),
-            Rectified::Same => {}
+            Rectified::Same => self.own_behind(cx, notifier),
             Rectified::Probe(before) => {
                 self.suitor = Some(notifier);
                 self.check_alive(cx, before);
@@ -283,6 +286,20 @@ impl Node {
         cx.notice(Notice::PredecessorChanged {
             predecessor: notifier,
         });
+    }
+
+    /// The believed predecessor confirms that it is there: nothing before it is ours, even
+    /// if this node once founded a ring again for want of it. One that hands over to us has
+    /// given its span away.
+    fn own_behind(&mut self, cx: &mut Cx, predecessor: Peer) {
+        let beyond = self
+            .spans
+            .owned()
+            .is_some_and(|span| span.after != predecessor.id);
+        if beyond && !self.repair.excluded.contains(&predecessor) {
+            self.grant_floor = Some(self.me);
+            self.own(cx, predecessor.id, None, false);
+        }
     }
 
     /// Owns `(after, me]` from now on.
@@ -339,6 +356,8 @@ impl Node {
                 self.advance(cx, search);
             }
             Then::Replicated { .. } | Then::Gathered { .. } => self.check_alive(cx, to),
+            // A lost datagram is no death: the probe asks once more before it gives up.
+            Then::Probed => self.tell(cx, to, Request::Ping),
             _ => {}
         }
     }
@@ -365,6 +384,10 @@ impl Node {
         if to.is_seed() {
             return;
         }
+        let probe = matches!(pending.then, Then::Probed);
+        if probe {
+            self.contacts.probed(to.id, cx.now.mono);
+        }
         match result {
             Ok(Response::Refused(Refusal::NotMember { incarnation })) => {
                 let life = (*incarnation).max(to.incarnation);
@@ -380,9 +403,6 @@ impl Node {
                 let round_trip = cx.now.mono.since(pending.sent);
                 let sample = pending.then.touches_no_disk().then_some(round_trip);
                 self.contacts.heard(to, sample, cx.now.mono);
-                if matches!(pending.then, Then::Probed) {
-                    self.contacts.probed(to.id, cx.now.mono);
-                }
             }
             Err(CallError::Restarted { incarnation }) => {
                 self.died(
@@ -394,8 +414,9 @@ impl Node {
                 );
             }
             Err(CallError::TimedOut | CallError::Unreachable) => {
-                if matches!(pending.then, Then::Probed) {
-                    self.contacts.probed(to.id, cx.now.mono);
+                if self.contacts.heard_since(to.id, pending.sent) || pending.then.is_told() {
+                    // It lives; this one call was lost, or nobody waited for it.
+                } else if probe {
                     self.died(cx, to);
                 } else if pending.then.touches_no_disk() {
                     self.suspect(cx, to);
@@ -562,7 +583,12 @@ impl Node {
         let count = u64::try_from(self.seeds.len()).ok()?;
         let at = usize::try_from(crate::draw::below(draw, count)).ok()?;
         let seed = *self.seeds.get(at)?;
-        let mut near = self.ring.successors().iter().copied().chain(self.ring.predecessor());
+        let mut near = self
+            .ring
+            .successors()
+            .iter()
+            .copied()
+            .chain(self.ring.predecessor());
         let known = near.any(|peer| peer.addr == seed);
         (!known).then_some(Peer::seed(seed))
     }
