@@ -78,6 +78,8 @@ pub(crate) struct Search {
     hops: Vec<Hop>,
     pause: Micros,
     resting: bool,
+    /// The client's request has gone out: whatever comes now, it may have been done.
+    sent: bool,
     failure: Failure,
 }
 
@@ -253,6 +255,7 @@ impl Node {
             hops: Vec::new(),
             pause: PAUSE_MIN,
             resting: false,
+            sent: false,
             failure: Failure::TimedOut,
         });
         let end = self.alarm(cx, timeout, Then::GiveUp { search: key });
@@ -308,11 +311,23 @@ impl Node {
             (peer.is_seed() || !asked.contains(&peer.id)) && !contacts.is_dead(peer, now)
         };
         let me = self.me.id;
+        // The believed dead come last, but they come: the belief may be wrong, and they may be
+        // the only way.
+        let desperate = search.in_flight.is_empty();
+        let unasked = |peer: &Peer| !search.asked.contains(&peer.id);
         let named = search
             .owners
             .iter()
             .copied()
-            .find(|&peer| fresh(&search.asked, peer));
+            .find(|&peer| fresh(&search.asked, peer))
+            .or_else(|| {
+                search
+                    .owners
+                    .iter()
+                    .copied()
+                    .find(unasked)
+                    .filter(|_| desperate)
+            });
         if let Some(owner) = named {
             search.asked.push(owner.id);
             let target = search.target;
@@ -392,6 +407,7 @@ impl Node {
         };
         let request = request.as_ref().clone();
         search.in_flight.push(owner);
+        search.sent = true;
         let (trace, end) = (search.trace, search.deadline);
         let deadline = end.min(cx.now.mono + self.config.timeout_max);
         let then = Then::Asked { search: key };
@@ -414,6 +430,7 @@ impl Node {
         let request = request.as_ref().clone();
         let deadline = search.deadline;
         search.in_flight.push(owner);
+        search.sent = true;
         let asker = Asker::Local(key);
         match request {
             Request::Get { key, quorum } => self.serve_get(cx, asker, key, quorum, deadline),
@@ -473,6 +490,7 @@ impl Node {
                 }
                 self.learn(peer, &None);
             }
+            Ok(Response::Route(Route::Closer(_))) if why == Why::Owner => self.denied(key, peer),
             Ok(Response::Route(Route::Closer(list))) => {
                 for named in list.into_iter().take(CLOSER_MAX) {
                     let forward = peer.is_seed() || Id::between(peer.id, named.id, target);
@@ -497,6 +515,16 @@ impl Node {
         self.advance(cx, key);
     }
 
+    /// A named owner does not own the target, so its owner stands before it: perhaps one
+    /// that was passed over as dead.
+    fn denied(&mut self, key: SlabKey, peer: Peer) {
+        if let Some(search) = self.searches.get_mut(key)
+            && let Some(at) = search.owners.iter().position(|owner| owner.id == peer.id)
+        {
+            search.owners.truncate(at);
+        }
+    }
+
     /// Remembers a peer that has answered, if the table has room where it lies.
     fn learn(&mut self, peer: Peer, finger: &Option<Id>) {
         let near = self
@@ -518,7 +546,7 @@ impl Node {
         };
         let between = hint.id == search.target || Id::between(search.target, hint.id, owner.id);
         if between && !hint.is_seed() && !search.asked.contains(&hint.id) {
-            search.owners.insert(0, hint);
+            search.owners.push(hint);
         }
     }
 
@@ -574,6 +602,7 @@ impl Node {
     fn asked_refused(&mut self, cx: &mut Cx, key: SlabKey, peer: Peer, refusal: Refusal) {
         match refusal {
             Refusal::NotOwner { hint } => {
+                self.denied(key, peer);
                 if let Some(hint) = hint {
                     self.correct(key, peer, hint);
                 }
@@ -738,7 +767,13 @@ impl Node {
         match search.goal {
             Goal::Lookup { ticket } => cx.finish(ticket, Err(search.failure)),
             Goal::Client { ticket, request } => {
-                let result = Err(search.failure);
+                let nothing = matches!(search.failure, Failure::NotMember | Failure::Overloaded);
+                let failure = if search.sent && nothing {
+                    Failure::TimedOut
+                } else {
+                    search.failure
+                };
+                let result = Err(failure);
                 if matches!(*request, Request::Put(_)) {
                     self.note_availability(cx, &result);
                 }
