@@ -119,6 +119,7 @@ impl Node {
         self.grant_floor = None;
         self.own(cx, self.me.id, None, !again);
         if again {
+            self.passive.all_away(cx.now.mono);
             self.spans.unsettle_all();
         } else {
             let epoch = self.tick(cx.now.wall);

@@ -122,6 +122,13 @@ impl Passive {
         self.list.swap_remove(victim.unwrap_or(0));
     }
 
+    /// Nobody answers: until they are forgotten or heard, all count as members that are away.
+    pub(crate) fn all_away(&mut self, now: Instant) {
+        for entry in &mut self.list {
+            entry.died.get_or_insert(now);
+        }
+    }
+
     /// It spoke: not dead, and worth another question soon.
     pub(crate) fn revived(&mut self, peer: Peer) {
         let known = self.list.iter_mut().find(|entry| entry.peer.id == peer.id);
@@ -261,6 +268,8 @@ mod tests {
         assert_eq!(passive.absent(Instant(0) + forget, forget).count(), 0);
         passive.revived(peer(1));
         assert_eq!(passive.absent(Instant(1), forget).count(), 0);
+        passive.all_away(Instant(1));
+        assert_eq!(passive.absent(Instant(1), forget).count(), 1);
         passive.left(peer(1));
         assert!(passive.is_empty());
     }
