@@ -73,6 +73,8 @@ pub(crate) struct Search {
     frontier: Vec<(Peer, Why)>,
     /// At or behind the target: the first alive is the owner.
     owners: Vec<Peer>,
+    /// Who named them: its head, if they are silent, is dead.
+    named_by: Option<Peer>,
     asked: Vec<Id>,
     in_flight: Vec<Peer>,
     hops: Vec<Hop>,
@@ -250,6 +252,7 @@ impl Node {
             end: None,
             frontier: Vec::new(),
             owners: Vec::new(),
+            named_by: None,
             asked: Vec::new(),
             in_flight: Vec::new(),
             hops: Vec::new(),
@@ -335,6 +338,10 @@ impl Node {
                 self.ask_owner(cx, key, owner);
             } else if let Some(Route::Owner { .. }) = self.route(target, Id::ZERO, now) {
                 self.arrived(cx, key, owner);
+            } else if self.may_inherit(cx, target) {
+                // Next in line behind somebody silent: ours as soon as that is certain.
+                self.unask(key, owner);
+                self.rest(cx, key, Failure::TimedOut, false);
             } else {
                 // Named, but not the owner: on with the next.
                 self.advance(cx, key);
@@ -487,6 +494,7 @@ impl Node {
                     || search.owners.iter().all(|o| search.asked.contains(&o.id))
                 {
                     search.owners = list;
+                    search.named_by = Some(peer);
                 }
                 self.learn(peer, &None);
             }
@@ -511,6 +519,26 @@ impl Node {
                 self.correct(key, peer, hint);
             }
             Ok(_) | Err(_) => {}
+        }
+        self.advance(cx, key);
+    }
+
+    /// A peer may be asked again.
+    fn unask(&mut self, key: SlabKey, peer: Peer) {
+        if let Some(search) = self.searches.get_mut(key) {
+            search.asked.retain(|asked| *asked != peer.id);
+        }
+    }
+
+    /// The named owner is silent: whoever named it should look after its head.
+    pub(crate) fn owner_overdue(&mut self, cx: &mut Cx, key: SlabKey) {
+        let Some(search) = self.searches.get_mut(key) else {
+            return;
+        };
+        match search.named_by.take() {
+            Some(peer) if !peer.is_seed() => self.tell(cx, peer, Request::Stabilise),
+            Some(_) => {}
+            None => self.stabilise_soon(cx),
         }
         self.advance(cx, key);
     }
@@ -612,9 +640,7 @@ impl Node {
                 self.advance(cx, key);
             }
             Refusal::Settling => {
-                if let Some(search) = self.searches.get_mut(key) {
-                    search.asked.retain(|asked| *asked != peer.id);
-                }
+                self.unask(key, peer);
                 self.rest(cx, key, Failure::TimedOut, false);
             }
             Refusal::Unavailable { stored, needed } => {
@@ -633,14 +659,14 @@ impl Node {
     }
 
     /// Pauses; then goes on, or starts over from the own table. Goals that are nobody's
-    /// errand end instead: their task will come again.
+    /// errand end instead of starting over: their task will come again.
     fn rest(&mut self, cx: &mut Cx, key: SlabKey, failure: Failure, restart: bool) {
         let Some(search) = self.searches.get_mut(key) else {
             return;
         };
         let patient = match search.goal {
             Goal::Client { .. } | Goal::Lookup { .. } => true,
-            Goal::Finger | Goal::Passive | Goal::Join | Goal::Strays | Goal::Leave => false,
+            Goal::Finger | Goal::Passive | Goal::Join | Goal::Strays | Goal::Leave => !restart,
         };
         if search.resting || (restart && !search.in_flight.is_empty()) {
             return;

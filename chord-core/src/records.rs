@@ -117,21 +117,34 @@ impl Node {
         self.respond(cx, asker, Response::Refused(refusal));
     }
 
-    /// Not ours: name who might own it. If the asker came here because somebody before us
-    /// does not answer, find out whether our predecessor is dead.
+    /// Not ours: name who might own it. If this is a position that we hold copies of, and our
+    /// predecessor has been silent, the asker may be here because it is dead: settle that
+    /// first.
     fn refuse_foreign(&mut self, cx: &mut Cx, asker: Asker, position: Id) {
-        let next_door = self.spans.mark(position).is_some();
-        if next_door && let Some(predecessor) = self.ring.predecessor() {
-            let sure = self.contacts.is_dead(predecessor, cx.now.mono);
-            if !sure {
-                self.check_alive(cx, predecessor);
-            }
+        if self.may_inherit(cx, position) {
+            self.turn_away(cx, asker, Refusal::Settling);
+            return;
         }
         let hint = self
             .ring
             .predecessor()
             .filter(|p| *p != self.me && !self.contacts.is_dead(*p, cx.now.mono));
         self.turn_away(cx, asker, Refusal::NotOwner { hint });
+    }
+
+    /// Whether the owner of a position may have died, with this node next in line. Starts to
+    /// find out.
+    pub(crate) fn may_inherit(&mut self, cx: &mut Cx, position: Id) -> bool {
+        let holds = self.spans.mark(position).is_some_and(|mark| mark.rank > 0);
+        let Some(predecessor) = self.ring.predecessor().filter(|_| holds) else {
+            return false;
+        };
+        let recently = cx.now.mono - self.config.timeout_min.times(4);
+        if self.contacts.heard_since(predecessor.id, recently) {
+            return false;
+        }
+        self.check_alive(cx, predecessor);
+        !self.contacts.is_dead(predecessor, cx.now.mono)
     }
 
     // ---- reads -------------------------------------------------------------------------

@@ -6,7 +6,7 @@
 
 use crate::event::{Class, State, StoreAnswer, StoreCommand, StoreError, Terms, Ticket};
 use crate::id::{Id, Span};
-use crate::message::{Head, Key, Record, Refusal, Request, Response, VALUE_MAX};
+use crate::message::{Head, Key, Record, Refusal, Request, Response, Route, VALUE_MAX};
 use crate::node::{Cx, Node};
 use crate::peer::Peer;
 use crate::then::{Asker, Then, heads, page};
@@ -131,21 +131,18 @@ impl Node {
                 .predecessor()
                 .is_some_and(|p| Span::new(p.id, self.me.id).contains(target));
         let route = self.route(target, from.id, cx.now.mono);
+        let owner = matches!(route, Some(Route::Owner { .. }));
         match route {
-            Some(route) if !unsure || from.id == target => {
+            Some(route) if from.id == target => cx.reply(ticket, Response::Route(route)),
+            Some(route) if !unsure && (owner || !self.may_inherit(cx, target)) => {
                 cx.reply(ticket, Response::Route(route));
             }
             _ => {
-                self.check_predecessor(cx);
+                if let Some(predecessor) = self.ring.predecessor().filter(|_| unsure) {
+                    self.check_alive(cx, predecessor);
+                }
                 cx.refuse(ticket, Refusal::Settling);
             }
-        }
-    }
-
-    /// Somebody asks us for what our predecessor should own: is it still there?
-    pub(crate) fn check_predecessor(&mut self, cx: &mut Cx) {
-        if let Some(predecessor) = self.ring.predecessor() {
-            self.check_alive(cx, predecessor);
         }
     }
 

@@ -12,7 +12,7 @@
 //! candidate.
 
 use crate::draw::Purpose;
-use crate::event::{CallError, Class, Notice, OpId, State};
+use crate::event::{CallError, Class, Notice, OpId, State, Why};
 use crate::id::Id;
 use crate::lookup::Goal;
 use crate::message::{Refusal, Request, Response};
@@ -350,10 +350,14 @@ impl Node {
         };
         let Some(to) = pending.to else { return };
         match pending.then {
+            Then::Hop {
+                search,
+                why: Why::Owner,
+            } => self.owner_overdue(cx, search),
             Then::Hop { search, .. } => self.advance(cx, search),
             Then::Asked { search } => {
                 self.check_alive(cx, to);
-                self.advance(cx, search);
+                self.owner_overdue(cx, search);
             }
             Then::Replicated { .. } | Then::Gathered { .. } => self.check_alive(cx, to),
             // A lost datagram is no death: the probe asks once more before it gives up.
