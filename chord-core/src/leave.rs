@@ -243,7 +243,11 @@ impl Node {
         }
     }
 
+    /// Nobody answers for the record: the heir may be leaving too, and is asked again.
     pub(crate) fn leave_owner_missing(&mut self, cx: &mut Cx) {
+        if let Some(leaving) = &mut self.leaving {
+            leaving.heir = None;
+        }
         self.again_soon(cx);
     }
 

@@ -159,7 +159,7 @@ impl Node {
                 .ring
                 .predecessor()
                 .is_some_and(|p| self.contacts.is_dead(p, now))
-            && self.spans.mark(target).is_some_and(|mark| mark.rank > 0)
+            && self.is_next_in_line(target, now)
     }
 
     // ---- beginnings --------------------------------------------------------------------
@@ -376,8 +376,10 @@ impl Node {
         };
         search.in_flight.push(peer);
         let (trace, end, target) = (search.trace, search.deadline, search.target);
-        let timeout = self.contacts.timeout(peer.id, &self.config);
-        let deadline = (cx.now.mono + timeout).min(end);
+        // Late is not lost: at the measured timeout another way is tried beside this one, and
+        // whichever answer comes first is taken.
+        let timeout = self.contacts.timeout(peer.id, &self.config).times(3);
+        let deadline = (cx.now.mono + timeout.min(self.config.timeout_max)).min(end);
         let class = self.class_of(key);
         let request = Request::Route { target };
         self.call_until(
@@ -498,7 +500,11 @@ impl Node {
                 }
                 self.learn(peer, &None);
             }
-            Ok(Response::Route(Route::Closer(_))) if why == Why::Owner => self.denied(key, peer),
+            Ok(Response::Route(Route::Closer(_))) if why == Why::Owner => {
+                if self.denied(cx, key, peer) {
+                    return;
+                }
+            }
             Ok(Response::Route(Route::Closer(list))) => {
                 for named in list.into_iter().take(CLOSER_MAX) {
                     let forward = peer.is_seed() || Id::between(peer.id, named.id, target);
@@ -543,14 +549,24 @@ impl Node {
         self.advance(cx, key);
     }
 
-    /// A named owner does not own the target, so its owner stands before it: perhaps one
-    /// that was passed over as dead.
-    fn denied(&mut self, key: SlabKey, peer: Peer) {
-        if let Some(search) = self.searches.get_mut(key)
-            && let Some(at) = search.owners.iter().position(|owner| owner.id == peer.id)
-        {
+    /// A named owner does not own the target, so its owner stands before it. If that one is
+    /// silent, this one may be the owner in a moment: true, and it is asked again. If not,
+    /// it may be one that was passed over as dead.
+    fn denied(&mut self, cx: &mut Cx, key: SlabKey, peer: Peer) -> bool {
+        let Some(search) = self.searches.get_mut(key) else {
+            return false;
+        };
+        let at = search.owners.iter().position(|owner| owner.id == peer.id);
+        let before = &search.owners[..at.unwrap_or(search.owners.len())];
+        if at.is_some() && search.in_flight.iter().any(|asked| before.contains(asked)) {
+            self.unask(key, peer);
+            self.rest(cx, key, Failure::TimedOut, false);
+            return true;
+        }
+        if let Some(at) = at {
             search.owners.truncate(at);
         }
+        false
     }
 
     /// Remembers a peer that has answered, if the table has room where it lies.
@@ -630,7 +646,9 @@ impl Node {
     fn asked_refused(&mut self, cx: &mut Cx, key: SlabKey, peer: Peer, refusal: Refusal) {
         match refusal {
             Refusal::NotOwner { hint } => {
-                self.denied(key, peer);
+                if self.denied(cx, key, peer) {
+                    return;
+                }
                 if let Some(hint) = hint {
                     self.correct(key, peer, hint);
                 }

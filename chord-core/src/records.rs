@@ -135,16 +135,30 @@ impl Node {
     /// Whether the owner of a position may have died, with this node next in line. Starts to
     /// find out.
     pub(crate) fn may_inherit(&mut self, cx: &mut Cx, position: Id) -> bool {
-        let holds = self.spans.mark(position).is_some_and(|mark| mark.rank > 0);
-        let Some(predecessor) = self.ring.predecessor().filter(|_| holds) else {
+        let next = self.is_next_in_line(position, cx.now.mono);
+        let Some(predecessor) = self.ring.predecessor().filter(|_| next) else {
             return false;
         };
-        let recently = cx.now.mono - self.config.timeout_min.times(4);
+        let recently = cx.now.mono - self.config.timeout_min.times(2);
         if self.contacts.heard_since(predecessor.id, recently) {
             return false;
         }
         self.check_alive(cx, predecessor);
         !self.contacts.is_dead(predecessor, cx.now.mono)
+    }
+
+    /// Whether this node was told to hold `position`, and knows nobody alive between it and
+    /// itself but perhaps its predecessor.
+    pub(crate) fn is_next_in_line(&self, position: Id, now: Instant) -> bool {
+        let predecessor = self.ring.predecessor();
+        let in_between = |peer: &Peer| {
+            (peer.id == position || Id::between(position, peer.id, self.me.id))
+                && Some(*peer) != predecessor
+                && !self.contacts.is_dead(*peer, now)
+        };
+        self.spans.mark(position).is_some_and(|mark| mark.rank > 0)
+            && !self.ring.successors().iter().any(in_between)
+            && !self.table.peers().iter().any(in_between)
     }
 
     // ---- reads -------------------------------------------------------------------------

@@ -559,7 +559,13 @@ impl Node {
             .filter(|mark| Some(mark.epoch) == latest && mark.rank < copies)
             .count();
         let (_, needed) = self.quorums(copies, cx.now.mono);
-        if complete < usize::from(needed) {
+        // Where nobody is missing, nothing can be: a ring that has just begun has no marks.
+        let missing = self
+            .passive
+            .absent(cx.now.mono, self.config.forget)
+            .next()
+            .is_some();
+        if missing && complete < usize::from(needed) {
             self.may_have_lost = self.may_have_lost.saturating_add(1);
             cx.notice(Notice::MayHaveLost { span: round.span });
         }

@@ -316,6 +316,9 @@ impl Node {
 
     /// Looks whether a peer that should be there is: the first of two signals, if it fails.
     pub(crate) fn check_alive(&mut self, cx: &mut Cx, peer: Peer) {
+        if peer.is_seed() {
+            return;
+        }
         let checking = self.ops.iter().any(|(_, pending)| {
             pending.to.is_some_and(|to| to == peer)
                 && matches!(pending.then, Then::Checked | Then::Probed)

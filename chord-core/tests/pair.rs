@@ -24,7 +24,11 @@ struct World {
 }
 
 fn peer(n: usize) -> Peer {
-    Peer { id: Id::hash(&[n as u8]), addr: Addr::v4(10, 0, 0, n as u8, 1), incarnation: 1 }
+    Peer {
+        id: Id::hash(&[n as u8]),
+        addr: Addr::v4(10, 0, 0, n as u8, 1),
+        incarnation: 1,
+    }
 }
 
 impl World {
@@ -33,7 +37,16 @@ impl World {
         let nodes = (0..count)
             .map(|n| {
                 let restored = Restored::default();
-                let node = Node::new(config.clone(), peer(n), n as u64, Now { mono: Instant(0), wall: 1 << 50 }, restored);
+                let node = Node::new(
+                    config.clone(),
+                    peer(n),
+                    n as u64,
+                    Now {
+                        mono: Instant(0),
+                        wall: 1 << 50,
+                    },
+                    restored,
+                );
                 Some(node.unwrap())
             })
             .collect();
@@ -61,7 +74,10 @@ impl World {
         match command {
             StoreCommand::Get { key } => StoreAnswer::Record(store.get(&key).cloned()),
             StoreCommand::GetMany { keys } => StoreAnswer::Page {
-                records: keys.iter().filter_map(|key| store.get(key).cloned()).collect(),
+                records: keys
+                    .iter()
+                    .filter_map(|key| store.get(key).cloned())
+                    .collect(),
                 more: false,
             },
             StoreCommand::Put { records } => {
@@ -79,14 +95,22 @@ impl World {
                 StoreAnswer::Put { newer }
             }
             StoreCommand::Scan { span, .. } => StoreAnswer::Page {
-                records: store.values().filter(|r| span.contains(r.key.position())).cloned().collect(),
+                records: store
+                    .values()
+                    .filter(|r| span.contains(r.key.position()))
+                    .cloned()
+                    .collect(),
                 more: false,
             },
             StoreCommand::List { span, .. } => {
                 let mut heads: Vec<Head> = store
                     .values()
                     .filter(|r| span.contains(r.key.position()))
-                    .map(|r| Head { key: r.key.clone(), version: r.header.version, copies: r.header.copies })
+                    .map(|r| Head {
+                        key: r.key.clone(),
+                        version: r.header.version,
+                        copies: r.header.copies,
+                    })
                     .collect();
                 heads.sort_by_key(|h| span.rank(h.key.position()));
                 StoreAnswer::Heads { heads, more: false }
@@ -94,13 +118,21 @@ impl World {
             StoreCommand::Discard { heads } => {
                 let before = store.len();
                 for head in heads {
-                    if store.get(&head.key).is_some_and(|r| r.header.version <= head.version) {
+                    if store
+                        .get(&head.key)
+                        .is_some_and(|r| r.header.version <= head.version)
+                    {
                         store.remove(&head.key);
                     }
                 }
-                StoreAnswer::Discarded { count: (before - store.len()) as u32 }
+                StoreAnswer::Discarded {
+                    count: (before - store.len()) as u32,
+                }
             }
-            StoreCommand::Sweep { .. } => StoreAnswer::Swept { count: 0, more: false },
+            StoreCommand::Sweep { .. } => StoreAnswer::Swept {
+                count: 0,
+                more: false,
+            },
         }
     }
 
@@ -115,9 +147,14 @@ impl World {
         } else {
             self.queue.remove(0)
         };
-        let Some(node) = &mut self.nodes[n] else { return true };
+        let Some(node) = &mut self.nodes[n] else {
+            return true;
+        };
         let mut out = vec![];
-        let now = Now { mono: Instant(self.now), wall: (1 << 50) + self.now };
+        let now = Now {
+            mono: Instant(self.now),
+            wall: (1 << 50) + self.now,
+        };
         node.handle(now, event, &mut out);
         node.check().unwrap();
         let me = node.me();
@@ -126,23 +163,47 @@ impl World {
                 Action::Finish { ticket, result } => self.finished.push((ticket.0, result)),
                 Action::Reply { ticket, response } => {
                     let (to, op) = self.calls.remove(&ticket.0).expect("answered once");
-                    self.queue.push((to, Event::Answer { op, result: Ok(response) }));
+                    self.queue.push((
+                        to,
+                        Event::Answer {
+                            op,
+                            result: Ok(response),
+                        },
+                    ));
                 }
-                Action::Call { op, to, terms, request } => {
+                Action::Call {
+                    op,
+                    to,
+                    terms,
+                    request,
+                } => {
                     self.now += 50;
-                    let target = (0..self.nodes.len()).find(|&m| {
-                        peer(m).addr == to.addr && self.nodes[m].is_some()
-                    });
+                    let target = (0..self.nodes.len())
+                        .find(|&m| peer(m).addr == to.addr && self.nodes[m].is_some());
                     if let Some(target) = target {
                         self.tickets += 1;
                         self.calls.insert(self.tickets, (n, op));
                         let ticket = Ticket(self.tickets);
-                        self.queue.push((target, Event::Request { ticket, from: me, terms, request }));
+                        self.queue.push((
+                            target,
+                            Event::Request {
+                                ticket,
+                                from: me,
+                                terms,
+                                request,
+                            },
+                        ));
                     }
                 }
                 Action::Store { op, command } => {
                     let answer = self.store(n, command);
-                    self.queue.push((n, Event::Stored { op, result: Ok(answer) }));
+                    self.queue.push((
+                        n,
+                        Event::Stored {
+                            op,
+                            result: Ok(answer),
+                        },
+                    ));
                 }
                 Action::Notice(notice) => self.notices.push((n, notice)),
             }
@@ -171,7 +232,13 @@ fn key(n: usize) -> Key {
 }
 
 fn put(n: usize) -> Command {
-    Command::Put { key: key(n), value: Bytes::from(format!("value {n}")), ttl: Micros::ZERO, copies: 0, expected: None }
+    Command::Put {
+        key: key(n),
+        value: Bytes::from(format!("value {n}")),
+        ttl: Micros::ZERO,
+        copies: 0,
+        expected: None,
+    }
 }
 
 #[test]
@@ -179,7 +246,12 @@ fn nodes_form_one_ring_store_find_lose_one_and_leave() {
     let mut world = World::new(6);
     world.command(0, Command::Join { seeds: vec![] });
     for n in 1..6 {
-        world.command(n, Command::Join { seeds: vec![peer(0).addr] });
+        world.command(
+            n,
+            Command::Join {
+                seeds: vec![peer(0).addr],
+            },
+        );
     }
     world.run_for(Micros::from_secs(8));
     let mut order: Vec<usize> = (0..6).collect();
@@ -187,16 +259,29 @@ fn nodes_form_one_ring_store_find_lose_one_and_leave() {
     for at in 0..6 {
         let node = world.nodes[order[at]].as_ref().unwrap();
         let expected: Vec<Peer> = (1..6).map(|k| peer(order[(at + k) % 6])).collect();
-        assert_eq!(node.ring().successors(), expected, "{at} {:?}", node.status(Instant(0)));
+        assert_eq!(
+            node.ring().successors(),
+            expected,
+            "{at} {:?}",
+            node.status(Instant(0))
+        );
         assert_eq!(node.ring().predecessor(), Some(peer(order[(at + 5) % 6])));
         let status = node.status(Instant(0));
-        assert_eq!((status.state, status.spans_unsettled), (State::Joined, 0), "{status:?} {:?}", world.notices);
+        assert_eq!(
+            (status.state, status.spans_unsettled),
+            (State::Joined, 0),
+            "{status:?} {:?}",
+            world.notices
+        );
         assert!(status.owned.is_some());
     }
     for n in 0..100 {
         let ticket = world.command(n % 6, put(n));
         let outcome = world.outcome(ticket);
-        assert!(matches!(outcome, Ok(Outcome::Written { .. })), "{n} {outcome:?}");
+        assert!(
+            matches!(outcome, Ok(Outcome::Written { .. })),
+            "{n} {outcome:?}"
+        );
     }
     let total: usize = world.stores.iter().map(BTreeMap::len).sum();
     assert!(total >= 200, "{total}");
@@ -204,9 +289,18 @@ fn nodes_form_one_ring_store_find_lose_one_and_leave() {
     world.stores[2].clear();
     for n in 0..100 {
         let began = world.now;
-        let ticket = world.command([0, 1, 3, 4, 5][n % 5], Command::Get { key: key(n), quorum: n % 2 == 0 });
+        let ticket = world.command(
+            [0, 1, 3, 4, 5][n % 5],
+            Command::Get {
+                key: key(n),
+                quorum: n % 2 == 0,
+            },
+        );
         let outcome = world.outcome(ticket);
-        assert!(matches!(outcome, Ok(Outcome::Got { record: Some(_) })), "{n} {outcome:?}");
+        assert!(
+            matches!(outcome, Ok(Outcome::Got { record: Some(_) })),
+            "{n} {outcome:?}"
+        );
         assert!(world.now - began < 2_000_000, "{n} {}", world.now - began);
     }
     world.run_for(Micros::from_secs(120));
@@ -214,12 +308,69 @@ fn nodes_form_one_ring_store_find_lose_one_and_leave() {
     assert_eq!(total, 300);
     let ticket = world.command(3, Command::Leave);
     let outcome = world.outcome(ticket);
-    assert!(matches!(outcome, Ok(Outcome::Left { remaining: 0, .. })), "{outcome:?}");
+    assert!(
+        matches!(outcome, Ok(Outcome::Left { remaining: 0, .. })),
+        "{outcome:?}"
+    );
     world.nodes[3] = None;
     world.stores[3].clear();
     for n in 0..100 {
-        let ticket = world.command([0, 1, 4, 5][n % 4], Command::Get { key: key(n), quorum: false });
+        let ticket = world.command(
+            [0, 1, 4, 5][n % 4],
+            Command::Get {
+                key: key(n),
+                quorum: false,
+            },
+        );
         let outcome = world.outcome(ticket);
-        assert!(matches!(outcome, Ok(Outcome::Got { record: Some(_) })), "{n} {outcome:?}");
+        assert!(
+            matches!(outcome, Ok(Outcome::Got { record: Some(_) })),
+            "{n} {outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn reads_of_a_killed_owners_keys_are_answered_within_a_second() {
+    for victim in 0..5 {
+        let mut world = World::new(5);
+        world.command(0, Command::Join { seeds: vec![] });
+        for n in 1..5 {
+            world.command(
+                n,
+                Command::Join {
+                    seeds: vec![peer(0).addr],
+                },
+            );
+        }
+        world.run_for(Micros::from_secs(1));
+        for n in 0..100 {
+            let ticket = world.command(n % 5, put(n));
+            assert!(world.outcome(ticket).is_ok());
+        }
+        world.nodes[victim] = None;
+        let began = world.now;
+        let tickets: Vec<u64> = (0..100)
+            .map(|n| {
+                let reader = (victim + 1 + n % 4) % 5;
+                world.command(
+                    reader,
+                    Command::Get {
+                        key: key(n),
+                        quorum: false,
+                    },
+                )
+            })
+            .collect();
+        let mut slowest = 0;
+        for ticket in tickets {
+            let outcome = world.outcome(ticket);
+            assert!(
+                matches!(outcome, Ok(Outcome::Got { record: Some(_) })),
+                "{outcome:?}"
+            );
+            slowest = slowest.max(world.now - began);
+        }
+        assert!(slowest < 1_000_000, "{victim}: {slowest}");
     }
 }
