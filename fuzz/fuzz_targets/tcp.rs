@@ -1,0 +1,4 @@
+//! `fuzz::tcp` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::tcp(data));
