@@ -1,0 +1,72 @@
+//! What has to be looked after now and then: certificates, and the data directory.
+
+use chord_core::node::Node;
+use chord_core::peer::Peer;
+use chord_core::time::{Instant, Micros};
+
+use crate::driver::Driver;
+use crate::identity;
+
+/// Pace of warning about what expires.
+const WARNINGS: Micros = Micros::from_secs(6 * 3_600);
+
+impl Driver {
+    /// What has to be looked after now and then.
+    pub(super) fn chores(&mut self, now: Instant) {
+        self.verify_peers(now, false);
+        if self.next_warnings <= now {
+            self.next_warnings = now + WARNINGS;
+            for warning in self.identity.warnings(identity::now()) {
+                tracing::warn!("{warning}");
+            }
+        }
+        let Some(state) = self.state.clone() else {
+            return;
+        };
+        let (peers, clock) = self.known();
+        // Writing takes milliseconds that the nodes should not wait for.
+        tokio::task::spawn_blocking(move || log_failure(state.remember(&peers, clock)));
+    }
+
+    pub(super) fn remember(&mut self) {
+        if let Some(state) = &self.state {
+            let (peers, clock) = self.known();
+            log_failure(state.remember(&peers, clock));
+        }
+    }
+
+    fn known(&self) -> (Vec<Peer>, u64) {
+        let mut peers: Vec<_> = self.nodes.iter().flat_map(Node::known_peers).collect();
+        peers.retain(|peer| !self.peers.is_own(peer.id));
+        peers.sort_unstable_by_key(|peer| (peer.id, std::cmp::Reverse(peer.incarnation)));
+        peers.dedup_by_key(|peer| peer.id);
+        (peers, self.nodes.iter().map(Node::clock).max().unwrap_or(0))
+    }
+
+    /// Closes connections whose certificate has run out; with `all`, also those whose
+    /// certificate is not trusted any more.
+    pub(super) fn verify_peers(&mut self, now: Instant, all: bool) {
+        let wall = identity::now();
+        let mut expelled = Vec::new();
+        for (link, line) in &self.lines {
+            let passport = line.passport();
+            if !all && wall < passport.not_after {
+                continue;
+            }
+            if let Err(error) = self.identity.is_still_valid(&passport.chain, wall) {
+                tracing::warn!(%error, "a peer's certificate is no good any more: connection closed");
+                expelled.push(*link);
+            }
+        }
+        expelled.sort_unstable();
+        for link in expelled {
+            self.peers.expel(link, now);
+        }
+    }
+}
+
+fn log_failure(result: std::io::Result<()>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "cannot write to the data directory");
+    }
+}

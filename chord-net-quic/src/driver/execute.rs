@@ -1,0 +1,266 @@
+//! Carrying out what nodes and connections want done. Nothing here waits.
+
+use chord_core::event::{
+    Action, Event, Failure, Notice, OpId, Outcome, StoreCommand, StoreError, Terms, Ticket,
+};
+use chord_core::message::{Request, Response};
+use chord_core::peer::Peer;
+use chord_core::time::{Instant, Now};
+
+use crate::api::{HostStatus, Stopped};
+use crate::clock;
+use crate::counters;
+use crate::driver::tickets::Origin;
+use crate::driver::{Driver, REMEMBER_SOON, notices};
+use crate::link::Heard;
+use crate::peers::{Call, Effect, Stage};
+
+impl Driver {
+    /// Carries out what the node at `position` wants.
+    pub(super) fn execute(&mut self, position: u16, action: Action, now: Now) {
+        match action {
+            Action::Finish { ticket, result } => self.finish(ticket, result, now.mono),
+            Action::Reply { ticket, response } => self.reply(ticket, response, now.mono),
+            Action::Call {
+                op,
+                to,
+                terms,
+                request,
+            } => {
+                self.call(position, op, to, terms, request, now.mono);
+            }
+            Action::Store { op, command } => self.store(position, op, command, now),
+            Action::Notice(notice) => self.notice(position, &notice, now.mono),
+        }
+    }
+
+    fn finish(&mut self, ticket: Ticket, result: Result<Outcome, Failure>, now: Instant) {
+        match self.tickets.take(ticket) {
+            Some(Origin::Command(answer)) => {
+                let _ = answer.send(result); // Who does not wait any more does not mind.
+            }
+            Some(Origin::Status(answer)) => {
+                let _ = answer.send(self.status(result, now));
+            }
+            Some(Origin::Leave) => self.left(&result, now),
+            Some(Origin::Join) => {}
+            Some(Origin::Remote(_) | Origin::Sibling { .. }) | None => {
+                debug_assert!(false, "a node finished what was no command");
+            }
+        }
+    }
+
+    fn status(
+        &self,
+        result: Result<Outcome, Failure>,
+        now: Instant,
+    ) -> Result<HostStatus, Failure> {
+        let Outcome::Status(node) = result? else {
+            return Err(Failure::Invalid);
+        };
+        let stats = self.store.stats();
+        let not_after = self.identity.certified().not_after;
+        let unavailable = node
+            .unavailable_since
+            .map(|since| clock::duration(now.since(since)));
+        Ok(HostStatus {
+            records: stats.records,
+            bytes: stats.bytes,
+            certificate_expires: clock::since_epoch(not_after.as_secs()),
+            unavailable_for: unavailable,
+            connections: u32::try_from(self.peers.open()).unwrap_or(u32::MAX),
+            uptime: clock::duration(now.since(self.started)),
+            node,
+        })
+    }
+
+    fn reply(&mut self, ticket: Ticket, response: Response, now: Instant) {
+        match self.tickets.take(ticket) {
+            Some(Origin::Remote(way)) => self.peers.reply(way, response, now),
+            Some(Origin::Sibling { position, op }) => {
+                self.queue.push_back((
+                    position,
+                    Event::Answer {
+                        op,
+                        result: Ok(response),
+                    },
+                ));
+            }
+            Some(Origin::Command(_) | Origin::Status(_) | Origin::Join | Origin::Leave) | None => {
+                debug_assert!(false, "a node replied to what was no request");
+            }
+        }
+    }
+
+    fn call(
+        &mut self,
+        position: u16,
+        op: OpId,
+        to: Peer,
+        terms: Terms,
+        request: Request,
+        now: Instant,
+    ) {
+        let Some(sibling) = self.peers.own_position(to.id) else {
+            let call = Call {
+                position,
+                op,
+                to,
+                terms,
+                request,
+                stage: Stage::Fresh,
+            };
+            return self.peers.call(call, now);
+        };
+        // Another position of this very host: no wire between.
+        let Some(from) = self.peers.own_peer(position) else {
+            return;
+        };
+        let ticket = self.tickets.mint(Origin::Sibling { position, op });
+        self.queue.push_back((
+            sibling,
+            Event::Request {
+                ticket,
+                from,
+                terms,
+                request,
+            },
+        ));
+    }
+
+    fn store(&mut self, position: u16, op: OpId, command: StoreCommand, now: Now) {
+        let result = self.store.execute(command, now);
+        if result == Err(StoreError::Failed) {
+            // Nothing may be acknowledged after this.
+            self.ending = Some(Stopped::Store);
+        }
+        self.queue
+            .push_back((position, Event::Stored { op, result }));
+    }
+
+    fn notice(&mut self, position: u16, notice: &Notice, now: Instant) {
+        self.peers.counters.notices.by_kind[counters::notice_of(notice)] += 1;
+        if let Some(me) = self.peers.own_peer(position) {
+            notices::log(me, notice);
+        }
+        let member = match notice {
+            Notice::Joined { .. } => true,
+            Notice::Lost => false,
+            Notice::HeadChanged { .. } | Notice::PredecessorChanged { .. } => {
+                // Whoever forgets its ring in a crash might found another one.
+                self.next_chores = self.next_chores.min(now + REMEMBER_SOON);
+                return;
+            }
+            Notice::PeerLost { .. }
+            | Notice::Owns { .. }
+            | Notice::Settled
+            | Notice::MayHaveLost { .. }
+            | Notice::Unavailable
+            | Notice::Available
+            | Notice::Slept { .. }
+            | Notice::TwoLives { .. }
+            | Notice::HandedOver { .. }
+            | Notice::Unreachable
+            | Notice::Store { .. } => return,
+        };
+        if let Some(known) = self.members.get_mut(usize::from(position)) {
+            *known = member;
+        }
+        self.board
+            .set_joined(self.members.iter().all(|member| *member));
+    }
+
+    /// Carries out what the connections need.
+    pub(super) fn carry_out(&mut self, effect: Effect, now: Now) {
+        match effect {
+            Effect::Dial { addr, wanted } => self.endpoint.dial(addr, wanted),
+            Effect::Write { link, bytes } => {
+                if self.lines.get(&link).is_some_and(|line| !line.write(bytes)) {
+                    self.peers
+                        .violated(link, "it does not read what it is sent", now.mono);
+                }
+            }
+            Effect::Bulk {
+                link,
+                bytes,
+                call,
+                deadline,
+            } => match self.lines.get(&link) {
+                Some(line) => line.bulk(link, bytes, call, deadline, &self.shared),
+                None => self.peers.bulk_ended(link, call, false, now.mono),
+            },
+            Effect::Close { link, code } => {
+                if let Some(line) = self.lines.remove(&link) {
+                    line.close(code);
+                }
+            }
+            Effect::Request {
+                way,
+                position,
+                from,
+                terms,
+                request,
+            } => {
+                let ticket = self.tickets.mint(Origin::Remote(way));
+                self.queue.push_back((
+                    position,
+                    Event::Request {
+                        ticket,
+                        from,
+                        terms,
+                        request,
+                    },
+                ));
+            }
+            Effect::Answer {
+                position,
+                op,
+                result,
+            } => {
+                self.queue
+                    .push_back((position, Event::Answer { op, result }));
+            }
+            Effect::Lost { peer, why } => {
+                let change = chord_core::event::PeerChange::Lost(why);
+                for position in self.positions() {
+                    self.queue
+                        .push_back((position, Event::Peer { peer, change }));
+                }
+            }
+            Effect::TwoLives { peer } => {
+                let notice = Notice::TwoLives { peer };
+                self.peers.counters.notices.by_kind[counters::notice_of(&notice)] += 1;
+                notices::two_lives(peer);
+            }
+        }
+    }
+
+    /// Takes what a link or the endpoint has to say.
+    pub(super) fn hear(&mut self, heard: Heard, now: Instant) {
+        match heard {
+            Heard::Linked {
+                link,
+                dialled,
+                who,
+                line,
+            } => {
+                self.lines.insert(link, line);
+                self.peers.linked(link, dialled, &who, now);
+            }
+            Heard::DialFailed { addr, why } => self.peers.dial_failed(addr, why, now),
+            Heard::Frame { link, frame, bulk } => self.peers.heard(link, frame, bulk, now),
+            Heard::BulkEnded {
+                link,
+                call,
+                refused,
+            } => {
+                self.peers.bulk_ended(link, call, refused, now);
+            }
+            Heard::Violation { link, what } => self.peers.violated(link, &what, now),
+            Heard::Ended { link, end } => {
+                self.lines.remove(&link);
+                self.peers.ended(link, end, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What nodes say unasked, as lines of the log.
+
+use chord_core::event::Notice;
+use chord_core::peer::Peer;
+
+/// Logs a notice of the node at `me`, as loudly as a person on duty would want it.
+pub(super) fn log(me: Peer, notice: &Notice) {
+    let node = me.id;
+    match notice {
+        Notice::Joined { founded: true } => tracing::info!(%node, "founded a ring"),
+        Notice::Joined { founded: false } => tracing::info!(%node, "joined the ring"),
+        Notice::HeadChanged { head } => {
+            tracing::debug!(%node, successor = %head.id, at = %head.addr, "another successor");
+        }
+        Notice::PredecessorChanged { predecessor } => {
+            tracing::debug!(%node, predecessor = %predecessor.id, at = %predecessor.addr, "another predecessor");
+        }
+        Notice::PeerLost { peer } => {
+            tracing::info!(%node, peer = %peer.id, at = %peer.addr, "a peer is gone");
+        }
+        Notice::Owns { span } => tracing::debug!(%node, ?span, "owns another span"),
+        Notice::Settled => tracing::debug!(%node, "all spans are settled"),
+        Notice::MayHaveLost { span } => {
+            tracing::error!(%node, ?span, "too many holders died at once: records may be lost");
+        }
+        Notice::Unavailable => tracing::warn!(%node, "writes do not reach a majority of holders"),
+        Notice::Available => tracing::info!(%node, "writes reach a majority again"),
+        Notice::Lost => tracing::warn!(%node, "cut off from every peer: joining again"),
+        Notice::Slept { length } => {
+            tracing::warn!(%node, ms = length.as_millis(), "this process did not run for a while");
+        }
+        Notice::TwoLives { peer } => two_lives(*peer),
+        Notice::HandedOver { records } => tracing::info!(%node, records, "data handed over"),
+        Notice::Unreachable => {
+            tracing::warn!(%node, "no seed and no known peer answers: trying again");
+        }
+        Notice::Store { error } => tracing::error!(%node, ?error, "the store failed"),
+    }
+}
+
+/// Two processes run with one certificate.
+pub(super) fn two_lives(peer: Peer) {
+    tracing::error!(
+        peer = %peer.id, at = %peer.addr, incarnation = peer.incarnation,
+        "two processes use one certificate: stop one of them, or revoke it if it was stolen"
+    );
+}

@@ -1,0 +1,227 @@
+//! Setting up a host: every check first, then the socket, then the loop.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use chord_core::event::Restored;
+use chord_core::id::Id;
+use chord_core::node::Node;
+use chord_core::peer::Addr;
+use chord_core::wire::{Hello, WIRE_VERSION};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::api::{NodeConfig, POSITIONS_MAX, StartError, Stopped, StoreKind};
+use crate::clock;
+use crate::driver::board::Board;
+use crate::driver::tickets::Tickets;
+use crate::driver::{Ask, CHORES, Driver, seeds};
+use crate::endpoint::Endpoint;
+use crate::identity::{self, Identity, ResetKey};
+use crate::link::{BODIES_MAX, Shared};
+use crate::peers::{Local, Peers};
+use crate::state::{self, State};
+use crate::store::{Store, memory::Memory};
+use crate::tasks::Tasks;
+
+/// Places in the inbox of links; a full one makes them read more slowly.
+const INBOX: usize = 1_024;
+/// Places in the inbox of handles; a full one makes them wait.
+const ASKS: usize = 1_024;
+
+/// What a handle needs of a host that runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Running {
+    pub(crate) id: Id,
+    pub(crate) addr: SocketAddr,
+    pub(crate) asks: mpsc::Sender<Ask>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) identity: Identity,
+    pub(crate) tasks: Tasks,
+    pub(crate) stopped: watch::Receiver<Option<Stopped>>,
+}
+
+/// Starts a host on the runtime of the current thread.
+pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
+    let NodeConfig {
+        listen,
+        advertise,
+        join,
+        data_dir,
+        positions,
+        identity,
+        ring,
+        store,
+    } = config;
+    ring.validate()?;
+    if positions == 0 || positions > POSITIONS_MAX {
+        return Err(StartError::Positions(positions));
+    }
+    if listen.ip().is_unspecified() && advertise.is_none() {
+        return Err(StartError::Advertise(listen));
+    }
+    let host = identity.node_id()?;
+    let cluster = identity.cluster().to_string();
+    let life = Life::begin(data_dir.as_deref(), &cluster, host)?;
+    let (socket, addr) = bind(listen, advertise)?;
+
+    let me = Local {
+        host,
+        incarnation: life.incarnation,
+        addr: Addr::from_socket(addr),
+        positions: (0..positions).map(|at| host.of_position(at)).collect(),
+    };
+    let hello = Hello {
+        wire_version: u16::from(WIRE_VERSION),
+        cluster,
+        incarnation: me.incarnation,
+        addr: me.addr,
+        positions,
+    };
+    let nodes = nodes(&me, ring, &life.restored)?;
+    let (tasks, stopped) = Tasks::new();
+    let (inbox, heard) = mpsc::channel(INBOX);
+    let (asks, asked) = mpsc::channel(ASKS);
+    let bytes_received = Arc::new(AtomicU64::new(0));
+    let shared = Shared {
+        tasks: tasks.clone(),
+        inbox,
+        bodies: Arc::new(Semaphore::new(BODIES_MAX)),
+        bytes_received: bytes_received.clone(),
+    };
+    let endpoint = Endpoint::new(
+        socket,
+        identity.clone(),
+        host,
+        hello,
+        &life.reset_key,
+        shared.clone(),
+    )
+    .map_err(|source| StartError::Bind {
+        address: listen,
+        source,
+    })?;
+    let board = Arc::new(Board::new(bytes_received, endpoint.refusals()));
+    let now = clock::mono();
+    let driver = Driver {
+        members: vec![false; nodes.len()],
+        nodes,
+        peers: Peers::new(me, now),
+        lines: std::collections::HashMap::new(),
+        endpoint: endpoint.clone(),
+        shared,
+        store: open_store(store),
+        tickets: Tickets::default(),
+        queue: std::collections::VecDeque::new(),
+        actions: Vec::new(),
+        identity: identity.clone(),
+        state: life.state,
+        board: board.clone(),
+        started: now,
+        next_chores: now + CHORES,
+        next_warnings: now,
+        leaving: None,
+        ending: None,
+    };
+    let ends = tasks.clone();
+    tasks.spawn(async move { ends.stop(driver.run(asked, heard).await) });
+    let ends = tasks.clone();
+    tasks.spawn(async move {
+        endpoint.accept().await;
+        ends.stop(Stopped::Socket(
+            "it takes no connections any more".to_owned(),
+        ));
+    });
+    tasks.spawn(seeds::join(join, asks.downgrade(), board.clone()));
+    Ok(Running {
+        id: host,
+        addr,
+        asks,
+        board,
+        identity,
+        tasks,
+        stopped,
+    })
+}
+
+/// What a start finds in the data directory, or makes up without one.
+struct Life {
+    state: Option<Arc<State>>,
+    incarnation: u32,
+    restored: Restored,
+    reset_key: ResetKey,
+}
+
+impl Life {
+    fn begin(dir: Option<&std::path::Path>, cluster: &str, host: Id) -> Result<Self, StartError> {
+        let Some(dir) = dir else {
+            return Ok(Self {
+                state: None,
+                incarnation: state::next_incarnation(0),
+                restored: Restored::default(),
+                reset_key: ResetKey::random()?,
+            });
+        };
+        let (state, incarnation, restored) = State::open(dir, cluster, host)?;
+        let reset_key = identity::load_or_create_reset_key(dir)?;
+        Ok(Self {
+            state: Some(Arc::new(state)),
+            incarnation,
+            restored,
+            reset_key,
+        })
+    }
+}
+
+fn bind(
+    listen: SocketAddr,
+    advertise: Option<SocketAddr>,
+) -> Result<(UdpSocket, SocketAddr), StartError> {
+    let failed = |source| StartError::Bind {
+        address: listen,
+        source,
+    };
+    let socket = UdpSocket::bind(listen).map_err(failed)?;
+    let bound = socket.local_addr().map_err(failed)?;
+    let mut addr = advertise.unwrap_or(bound);
+    if addr.port() == 0 {
+        addr.set_port(bound.port());
+    }
+    Ok((socket, addr))
+}
+
+fn nodes(
+    me: &Local,
+    ring: chord_core::config::Config,
+    restored: &Restored,
+) -> Result<Vec<Node>, StartError> {
+    let ring = Arc::new(ring);
+    let now = clock::now();
+    let first = me.peer(0);
+    let mut nodes = Vec::with_capacity(me.positions.len());
+    for at in 0..me.positions.len() {
+        let Some(peer) = me.peer(at) else { break };
+        let mut restored = restored.clone();
+        if at > 0 {
+            // The others enter through the first: they never found a ring of their own.
+            restored.peers.extend(first);
+        }
+        nodes.push(Node::new(ring.clone(), peer, seed(), now, restored)?);
+    }
+    Ok(nodes)
+}
+
+/// The start of a node's draws. No secret; different each time is enough.
+fn seed() -> u64 {
+    let mut bytes = [0; 8];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        Err(_) => clock::wall(),
+    }
+}
+
+fn open_store(kind: StoreKind) -> Box<dyn Store> {
+    match kind {
+        StoreKind::Memory => Box::new(Memory::new()),
+    }
+}

@@ -1,0 +1,178 @@
+//! A connection whose hellos were exchanged: is it wanted, and what does it replace?
+//!
+//! ```text
+//! own id           a dial of our own address, or a copy of our certificate: closed
+//! lower life       closed; two processes share one certificate, and that is an alarm
+//! higher life      replaces all older connections at once; the older life is dead
+//! the same life    the second of two: one takes no new calls, drains, closes
+//! ```
+
+use chord_core::event::{CallError, Lost};
+use chord_core::peer::{Addr, Peer};
+use chord_core::time::Instant;
+
+use crate::peers::link::Link;
+use crate::peers::{Code, DRAIN, Effect, Introduced, LINKS_MAX, LinkId, Peers};
+
+impl Peers {
+    /// Takes a connection; `dialled` is the address if we opened it.
+    pub(crate) fn linked(
+        &mut self,
+        id: LinkId,
+        dialled: Option<Addr>,
+        who: &Introduced,
+        now: Instant,
+    ) {
+        if dialled.is_some() {
+            self.counters.dialled += 1;
+        } else {
+            self.counters.accepted += 1;
+        }
+        if self.is_welcome(id, who) {
+            self.admit(id, dialled.is_some(), who, now);
+            if let Some(addr) = dialled {
+                self.hosts.found(addr, who.host);
+            }
+        }
+        self.settle_dials(dialled, now);
+    }
+
+    /// Whether this life of this host may connect at all. If not, the connection is closed.
+    fn is_welcome(&mut self, id: LinkId, who: &Introduced) -> bool {
+        let other = Peer {
+            id: who.host,
+            addr: who.addr,
+            incarnation: who.incarnation,
+        };
+        if who.host == self.me.host {
+            let code = if who.incarnation == self.me.incarnation && who.addr == self.me.addr {
+                Code::Stranger // We have dialled ourselves.
+            } else {
+                self.effects.push_back(Effect::TwoLives { peer: other });
+                Code::Stale
+            };
+            self.effects.push_back(Effect::Close { link: id, code });
+            return false;
+        }
+        match self.hosts.get(who.host) {
+            Some(host) if who.incarnation < host.incarnation => {
+                self.effects.push_back(Effect::TwoLives { peer: other });
+                self.effects.push_back(Effect::Close {
+                    link: id,
+                    code: Code::Stale,
+                });
+                false
+            }
+            _ => true,
+        }
+    }
+
+    fn admit(&mut self, id: LinkId, ours: bool, who: &Introduced, now: Instant) {
+        if self
+            .hosts
+            .get(who.host)
+            .is_some_and(|host| host.incarnation < who.incarnation)
+        {
+            self.bury(who, now);
+        }
+        let known = self.hosts.get(who.host).is_some();
+        self.links.insert(id, Link::new(who, ours, now));
+        let host = self.hosts.introduce(who, now);
+        host.links.push(id);
+        let current = host.current.replace(id);
+        if known {
+            self.counters.reconnects += 1;
+        }
+        if let Some(older) = current {
+            self.choose(older, id, now);
+        }
+        self.make_room(now);
+    }
+
+    /// An earlier life of this host is over: its connections are closed, its calls fail, and
+    /// the nodes are told.
+    fn bury(&mut self, who: &Introduced, now: Instant) {
+        let Some(host) = self.hosts.get(who.host) else {
+            return;
+        };
+        let (links, dead): (Vec<LinkId>, Vec<Peer>) =
+            (host.links.clone(), host.peers(who.host).collect());
+        let incarnation = who.incarnation;
+        for peer in dead {
+            self.effects.push_back(Effect::Lost {
+                peer,
+                why: Lost::Restarted { incarnation },
+            });
+        }
+        for id in links {
+            for call in self.close(id, Code::Stale, now) {
+                self.fail(&call, CallError::Restarted { incarnation });
+            }
+        }
+    }
+
+    /// Two connections to one life of one host: which one stays for new calls?
+    fn choose(&mut self, older: LinkId, newer: LinkId, now: Instant) {
+        let (Some(old), Some(new)) = (self.links.get(&older), self.links.get(&newer)) else {
+            return;
+        };
+        let host = new.host;
+        // Both ends come to the same result, because both know both ids and who dialled.
+        let keep_older = old.ours != new.ours && old.ours == (self.me.host < host);
+        let (keep, drain) = if keep_older {
+            (older, newer)
+        } else {
+            (newer, older)
+        };
+        self.counters.duplicates += 1;
+        if let Some(known) = self.hosts.get_mut(host) {
+            known.current = Some(keep);
+        }
+        if let Some(link) = self.links.get_mut(&drain) {
+            link.drained_by = Some(now + DRAIN);
+            self.draining.push(drain);
+        }
+    }
+
+    /// Gives waiting calls the new connection, and ends the wait of those that it
+    /// disappoints.
+    fn settle_dials(&mut self, dialled: Option<Addr>, now: Instant) {
+        let hosts = &self.hosts;
+        let reachable = self.dials.take_for(|call| {
+            let known = if call.to.is_seed() {
+                hosts.at(call.to.addr)
+            } else {
+                hosts.of_position(call.to.id)
+            };
+            known.is_some_and(|(_, host)| {
+                host.current.is_some() && call.to.incarnation <= host.incarnation
+            })
+        });
+        for call in reachable {
+            self.call(call, now);
+        }
+        let Some(dial) = dialled.and_then(|addr| self.dials.succeeded(addr)) else {
+            return;
+        };
+        for call in dial.waiting {
+            self.call_now(call, now);
+        }
+        if let Some((host, incarnation)) = dial.verdict {
+            self.judge(host, incarnation);
+        }
+    }
+
+    /// Closes the connections unused for longest while there are too many.
+    fn make_room(&mut self, now: Instant) {
+        while self.links.len() > LINKS_MAX {
+            let unused = self
+                .links
+                .iter()
+                .filter(|(_, link)| link.is_quiet())
+                .min_by_key(|(id, link)| (link.used, **id))
+                .map(|(id, _)| *id);
+            let Some(id) = unused else { return };
+            self.close(id, Code::Idle, now);
+        }
+    }
+}

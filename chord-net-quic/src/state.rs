@@ -1,0 +1,319 @@
+//! What a host remembers without its store: the data directory.
+//!
+//! ```text
+//! lock        held while the process lives: two processes on one directory are refused
+//! node.json   who we are, in which life, whom we knew; replaced whole, never edited
+//! reset.key   lets a restarted host tell its peers at once that it forgot them
+//! ```
+//!
+//! **Invariant:** the incarnation on disk is at least that of the running process before any
+//! peer hears of it.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use chord_core::event::Restored;
+use chord_core::id::Id;
+use chord_core::peer::{Addr, Peer};
+use serde::{Deserialize, Serialize};
+
+use crate::api::StartError;
+use crate::clock;
+
+/// The newest layout of `node.json` that this version knows.
+const SCHEMA: u32 = 1;
+/// Largest `node.json` that is read.
+const FILE_MAX: u64 = 1 << 20;
+
+/// The data directory of a running host.
+#[derive(Debug)]
+pub(crate) struct State {
+    dir: PathBuf,
+    /// Unlocked when dropped, or when the process ends in whatever way.
+    _lock: File,
+    written: Mutex<Remembered>,
+}
+
+/// `node.json`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Remembered {
+    schema: u32,
+    /// The version that wrote it, for people.
+    writer: String,
+    cluster: String,
+    id: String,
+    incarnation: u32,
+    /// The version clock.
+    clock: u64,
+    peers: Vec<Known>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Known {
+    id: String,
+    addr: SocketAddr,
+    incarnation: u32,
+}
+
+/// What every schema begins with.
+#[derive(Deserialize)]
+struct Preamble {
+    schema: u32,
+    #[serde(default)]
+    writer: String,
+}
+
+impl State {
+    /// Opens a data directory, making it if need be, and begins a new life of the node.
+    /// Returns its incarnation and what it remembers.
+    ///
+    /// # Errors
+    /// The directory is in use, foreign, newer, or cannot be read or written.
+    pub(crate) fn open(
+        dir: &Path,
+        cluster: &str,
+        id: Id,
+    ) -> Result<(Self, u32, Restored), StartError> {
+        fs::create_dir_all(dir).map_err(at(dir))?;
+        let lock = lock(dir)?;
+        let path = dir.join("node.json");
+        let old = read(&path)?;
+        if let Some(old) = &old {
+            let (found, expected) = (
+                format!("{} of {}", old.id, old.cluster),
+                format!("{id} of {cluster}"),
+            );
+            if found != expected {
+                return Err(StartError::Foreign {
+                    path,
+                    found,
+                    expected,
+                });
+            }
+        }
+        let incarnation = next_incarnation(old.as_ref().map_or(0, |old| old.incarnation));
+        let remembered = Remembered {
+            schema: SCHEMA,
+            writer: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster: cluster.to_owned(),
+            id: id.to_string(),
+            incarnation,
+            clock: old.as_ref().map_or(0, |old| old.clock),
+            peers: old.map_or_else(Vec::new, |old| old.peers),
+        };
+        let restored = Restored {
+            peers: remembered.peers.iter().filter_map(Known::to_peer).collect(),
+            clock: remembered.clock,
+        };
+        let state = Self {
+            dir: dir.to_owned(),
+            _lock: lock,
+            written: Mutex::new(remembered),
+        };
+        state.write().map_err(at(&path))?;
+        Ok((state, incarnation, restored))
+    }
+
+    /// Remembers whom the node knows. Writes only if that changed.
+    ///
+    /// # Errors
+    /// The file could not be written; the old one is still whole.
+    pub(crate) fn remember(&self, peers: &[Peer], clock: u64) -> io::Result<()> {
+        let peers: Vec<Known> = peers.iter().filter_map(Known::of).collect();
+        {
+            let mut written = self
+                .written
+                .lock()
+                .map_err(|_| io::Error::other("poisoned"))?;
+            if written.peers == peers && written.clock == clock {
+                return Ok(());
+            }
+            written.peers = peers;
+            written.clock = clock;
+        }
+        self.write()
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let written = self
+            .written
+            .lock()
+            .map_err(|_| io::Error::other("poisoned"))?;
+        let mut text = serde_json::to_vec_pretty(&*written)?;
+        text.push(b'\n');
+        replace(&self.dir, "node.json", &text)
+    }
+}
+
+impl Known {
+    fn of(peer: &Peer) -> Option<Self> {
+        let addr = peer.addr.to_socket()?;
+        Some(Self {
+            id: peer.id.to_string(),
+            addr,
+            incarnation: peer.incarnation,
+        })
+    }
+
+    fn to_peer(&self) -> Option<Peer> {
+        let id = Id::from_hex(&self.id)?;
+        Some(Peer {
+            id,
+            addr: Addr::from_socket(self.addr),
+            incarnation: self.incarnation,
+        })
+    }
+}
+
+/// The incarnation after `old`: at least the wall time in seconds, so that a node which runs
+/// with and without a data directory in turn still grows.
+pub(crate) fn next_incarnation(old: u32) -> u32 {
+    let seconds = Duration::from_micros(clock::wall()).as_secs();
+    u32::try_from(seconds)
+        .unwrap_or(u32::MAX)
+        .max(old.saturating_add(1))
+}
+
+fn lock(dir: &Path) -> Result<File, StartError> {
+    let path = dir.join("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let file = file.map_err(at(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::Locked(dir.to_owned())),
+        Err(TryLockError::Error(source)) => Err(StartError::State { path, source }),
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Remembered>, StartError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(at(path)(error)),
+    };
+    let mut text = Vec::new();
+    file.take(FILE_MAX)
+        .read_to_end(&mut text)
+        .map_err(at(path))?;
+    let parsed = |error: serde_json::Error| at(path)(io::Error::from(error));
+    let preamble: Preamble = serde_json::from_slice(&text).map_err(parsed)?;
+    if preamble.schema > SCHEMA {
+        return Err(StartError::Newer {
+            path: path.to_owned(),
+            found: preamble.schema,
+            known: SCHEMA,
+            writer: preamble.writer,
+        });
+    }
+    serde_json::from_slice(&text).map(Some).map_err(parsed)
+}
+
+/// Replaces a file as a whole: after a crash it is the old one or the new one.
+fn replace(dir: &Path, name: &str, contents: &[u8]) -> io::Result<()> {
+    let fresh = dir.join(format!("{name}.new"));
+    let mut file = File::create(&fresh)?;
+    file.write_all(contents)?;
+    file.sync_all()?;
+    fs::rename(&fresh, dir.join(name))?;
+    // The rename itself is durable only with its directory.
+    File::open(dir)?.sync_all()
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> StartError {
+    let path = path.to_owned();
+    move |source| StartError::State {
+        path: path.clone(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> Id {
+        Id::hash(b"me")
+    }
+
+    fn open(dir: &Path) -> Result<(State, u32, Restored), StartError> {
+        State::open(dir, "test", id())
+    }
+
+    #[test]
+    fn incarnations_grow_and_known_peers_come_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let peer = Peer {
+            id: Id::hash(b"you"),
+            addr: Addr::v4(10, 0, 0, 1, 7),
+            incarnation: 3,
+        };
+        let (state, first, restored) = open(dir.path()).expect("opens");
+        assert_eq!(restored, Restored::default());
+        state.remember(&[peer], 77).expect("writes");
+        drop(state);
+        let (_state, second, restored) = open(dir.path()).expect("opens again");
+        assert!(second > first);
+        assert_eq!(
+            restored,
+            Restored {
+                peers: vec![peer],
+                clock: 77
+            }
+        );
+    }
+
+    #[test]
+    fn a_second_process_on_one_directory_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let _held = open(dir.path()).expect("opens");
+        assert!(matches!(open(dir.path()), Err(StartError::Locked(_))));
+    }
+
+    #[test]
+    fn the_directory_of_another_node_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        drop(open(dir.path()).expect("opens"));
+        let other = State::open(dir.path(), "test", Id::hash(b"other"));
+        assert!(matches!(other, Err(StartError::Foreign { .. })));
+        let elsewhere = State::open(dir.path(), "elsewhere", id());
+        assert!(matches!(elsewhere, Err(StartError::Foreign { .. })));
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let text = r#"{"schema": 2, "writer": "9.9.9", "shape": "unknown"}"#;
+        fs::write(dir.path().join("node.json"), text).expect("writes");
+        match open(dir.path()) {
+            Err(StartError::Newer {
+                found: 2,
+                known: 1,
+                writer,
+                ..
+            }) => assert_eq!(writer, "9.9.9"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(
+            fs::read_to_string(dir.path().join("node.json")).expect("reads"),
+            text
+        );
+    }
+
+    #[test]
+    fn a_broken_file_is_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("node.json"), "{").expect("writes");
+        match open(dir.path()) {
+            Err(StartError::State { path, .. }) => assert!(path.ends_with("node.json")),
+            other => panic!("{other:?}"),
+        }
+    }
+}

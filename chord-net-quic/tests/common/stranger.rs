@@ -1,0 +1,138 @@
+//! A client that speaks QUIC and nothing else: it trusts every server, presents whatever
+//! certificate it is given, and writes what it likes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use chord_core::peer::Addr;
+use chord_core::time::Instant;
+use chord_core::wire::{self, Frame, Hello};
+use chord_net_quic::identity::{ALPN, Issued};
+use quinn::{Connection, RecvStream, SendStream};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, SignatureScheme};
+
+#[derive(Debug)]
+struct Trusting(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A client on a port of its own, with this certificate or none.
+pub(crate) fn endpoint(issued: Option<&Issued>) -> quinn::Endpoint {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3 is there")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Trusting(provider)));
+    let mut tls = match issued {
+        None => tls.with_no_client_auth(),
+        Some(issued) => {
+            let chain = CertificateDer::pem_slice_iter(issued.certificate_pem().as_bytes())
+                .collect::<Result<Vec<_>, _>>()
+                .expect("PEM");
+            let key = issued.key_pem().expect("made with its key");
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
+            tls.with_client_auth_cert(chain, key).expect("they match")
+        }
+    };
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("fit for QUIC");
+    let mut endpoint =
+        quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a socket");
+    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(tls)));
+    endpoint
+}
+
+/// Connects, as far as the client can tell.
+pub(crate) async fn connect(endpoint: &quinn::Endpoint, to: SocketAddr) -> Connection {
+    endpoint
+        .connect(to, "node.test")
+        .expect("an address")
+        .await
+        .expect("a handshake")
+}
+
+/// The hello of a decent node.
+pub(crate) fn hello(incarnation: u32) -> Frame {
+    Frame::Hello(Hello {
+        wire_version: 1,
+        cluster: "test".to_owned(),
+        incarnation,
+        addr: Addr::v4(127, 0, 0, 1, 9),
+        positions: 1,
+    })
+}
+
+/// A frame with its length before it.
+pub(crate) fn bytes(frame: &Frame) -> Bytes {
+    let mut body = BytesMut::new();
+    wire::encode(frame, Instant(0), &mut body).expect("a frame");
+    prefixed(&body)
+}
+
+/// Any bytes with their length before them.
+pub(crate) fn prefixed(body: &[u8]) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_u32(u32::try_from(body.len()).expect("short"));
+    out.extend_from_slice(body);
+    out.freeze()
+}
+
+/// The next frame of a stream.
+pub(crate) async fn read(recv: &mut RecvStream) -> Frame {
+    let mut length = [0; 4];
+    recv.read_exact(&mut length).await.expect("a length");
+    let mut body = vec![0; u32::from_be_bytes(length) as usize];
+    recv.read_exact(&mut body).await.expect("a frame");
+    wire::decode(body.into(), Instant(0)).expect("a frame")
+}
+
+/// Connects and exchanges hellos.
+pub(crate) async fn introduced(
+    endpoint: &quinn::Endpoint,
+    to: SocketAddr,
+) -> (Connection, SendStream, RecvStream) {
+    let connection = connect(endpoint, to).await;
+    let (mut send, mut recv) = connection.open_bi().await.expect("a stream");
+    send.write_all(&bytes(&hello(1))).await.expect("written");
+    assert!(matches!(read(&mut recv).await, Frame::Hello(_)));
+    (connection, send, recv)
+}

@@ -1,0 +1,226 @@
+//! One node after the other in the same place: restarts, copies, data directories.
+
+mod common;
+
+use bytes::Bytes;
+use chord_net_quic::identity::Kind;
+use chord_net_quic::{Node, NodeConfig, PutOptions, StartError, Stopped};
+use common::{Cluster, config, in_order, joined, key, log, until};
+
+/// Starts on an address that was just given up, once it is free.
+async fn start_again(cluster: &Cluster, config: impl Fn() -> NodeConfig) -> Node {
+    loop {
+        match Node::start_on(&cluster.threads, config()).await {
+            Ok(node) => return node,
+            Err(StartError::Bind { .. } | StartError::Locked(_)) => tokio::task::yield_now().await,
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_killed_node_comes_back_under_its_id_and_address_in_a_later_life() {
+    let mut cluster = Cluster::new();
+    let mut nodes = cluster.ring(3).await;
+    let issued = cluster.issue(Kind::Node);
+    let dir = tempfile::tempdir().expect("a directory");
+    let identity = cluster.identity_of(&issued);
+    let first = NodeConfig {
+        data_dir: Some(dir.path().to_owned()),
+        ..config(identity.clone(), &[&nodes[0]])
+    };
+    let node = cluster.start(first).await;
+    joined(&node).await;
+    nodes.push(node);
+    in_order(&nodes).await;
+    for n in 0..20 {
+        let name = format!("key {n}");
+        until("stored", || async {
+            nodes[0]
+                .put(key(&name), Bytes::from(name.clone()), PutOptions::default())
+                .await
+                .is_ok()
+        })
+        .await;
+    }
+    let node = nodes.pop().expect("four");
+    let addr = node.addr();
+    let life = node.status().await.expect("lives").node.me.incarnation;
+    node.kill();
+    assert_eq!(node.stopped().await, Stopped::Killed);
+    drop(node);
+    let join = nodes[0].addr().to_string();
+    let node = start_again(&cluster, || NodeConfig {
+        listen: addr,
+        join: vec![join.clone()],
+        data_dir: Some(dir.path().to_owned()),
+        ..config(identity.clone(), &[])
+    })
+    .await;
+    joined(&node).await;
+    assert!(node.status().await.expect("lives").node.me.incarnation > life);
+    nodes.push(node);
+    in_order(&nodes).await;
+    for n in 0..20 {
+        let name = format!("key {n}");
+        until("read", || async {
+            match nodes[3].get(key(&name), false).await {
+                Ok(Some(record)) => record.value == name,
+                Ok(None) => panic!("{name} is lost"),
+                Err(_) => false,
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_founder_that_was_killed_joins_the_ring_it_founded() {
+    let mut cluster = Cluster::new();
+    let identity = cluster.identity();
+    let dir = tempfile::tempdir().expect("a directory");
+    let data_dir = || Some(dir.path().to_owned());
+    let founder = NodeConfig {
+        data_dir: data_dir(),
+        ..config(identity.clone(), &[])
+    };
+    let founder = cluster.start(founder).await;
+    joined(&founder).await;
+    let addr = founder.addr();
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let node = cluster.node(&[&founder]).await;
+        joined(&node).await;
+        others.push(node);
+    }
+    let remembered = dir.path().join("node.json");
+    until("the founder remembers the others", || async {
+        let text = std::fs::read_to_string(&remembered).expect("written at the start");
+        others
+            .iter()
+            .all(|other| text.contains(&other.id().to_string()))
+    })
+    .await;
+    founder.kill();
+    drop(founder);
+    let founder = start_again(&cluster, || NodeConfig {
+        listen: addr,
+        data_dir: data_dir(),
+        ..config(identity.clone(), &[])
+    })
+    .await;
+    joined(&founder).await;
+    others.push(founder);
+    in_order(&others).await;
+}
+
+#[tokio::test]
+async fn a_second_process_with_one_certificate_raises_the_alarm() {
+    log::record();
+    let mut cluster = Cluster::new();
+    let nodes = cluster.ring(2).await;
+    let issued = cluster.issue(Kind::Node);
+    let dir = tempfile::tempdir().expect("a directory");
+    // A data directory that remembers a life far ahead: the copy is the older one.
+    let text = format!(
+        r#"{{"schema":1,"writer":"x","cluster":"test","id":"{}","incarnation":4000000000,"clock":0,"peers":[]}}"#,
+        issued.certified.id().expect("a node"),
+    );
+    std::fs::write(dir.path().join("node.json"), text).expect("writes");
+    let latest = NodeConfig {
+        data_dir: Some(dir.path().to_owned()),
+        ..config(cluster.identity_of(&issued), &[&nodes[0]])
+    };
+    let latest = cluster.start(latest).await;
+    joined(&latest).await;
+    let copy = config(cluster.identity_of(&issued), &[&nodes[0]]);
+    let copy = cluster.start(copy).await;
+    let id = copy.id().to_string();
+    until("the alarm", || async {
+        !log::lines(&["ERROR", "two processes use one certificate", &id]).is_empty()
+    })
+    .await;
+    let mut ring = nodes;
+    ring.push(latest);
+    in_order(&ring).await;
+}
+
+#[tokio::test]
+async fn a_data_directory_in_use_or_an_occupied_port_keeps_a_node_from_starting() {
+    let mut cluster = Cluster::new();
+    let identity = cluster.identity();
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = || NodeConfig {
+        data_dir: Some(dir.path().to_owned()),
+        ..config(identity.clone(), &[])
+    };
+    let node = cluster.start(config()).await;
+    match Node::start_on(&cluster.threads, config()).await {
+        Err(StartError::Locked(path)) => assert_eq!(path, dir.path()),
+        other => panic!("{other:?}"),
+    }
+    let occupied = NodeConfig {
+        listen: node.addr(),
+        data_dir: None,
+        ..config()
+    };
+    match Node::start_on(&cluster.threads, occupied).await {
+        Err(StartError::Bind { address, .. }) => assert_eq!(address, node.addr()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_work_is_refused_before_anything_starts() {
+    let mut cluster = Cluster::new();
+    let good = cluster.identity();
+    let start = |config| Node::start_on(&cluster.threads, config);
+    let nowhere = NodeConfig {
+        listen: std::net::SocketAddr::from(([0, 0, 0, 0], 0)),
+        ..config(good.clone(), &[])
+    };
+    assert!(matches!(
+        start(nowhere).await,
+        Err(StartError::Advertise(_))
+    ));
+    let none = NodeConfig {
+        positions: 0,
+        ..config(good.clone(), &[])
+    };
+    assert!(matches!(start(none).await, Err(StartError::Positions(0))));
+    let mut wrong = config(good, &[]);
+    wrong.ring.copies = 0;
+    assert!(matches!(start(wrong).await, Err(StartError::Config(_))));
+    let client = cluster.issue(Kind::Client);
+    let client = config(cluster.identity_of(&client), &[]);
+    let refused = Node::start_on(&cluster.threads, client).await;
+    assert!(matches!(refused, Err(StartError::Identity(_))));
+}
+
+#[tokio::test]
+async fn an_unreachable_seed_is_tried_again_and_the_log_says_so() {
+    log::record();
+    let mut cluster = Cluster::new();
+    let identity = cluster.identity();
+    // A port that was free a moment ago, and a founder that comes there late.
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let addr = port.local_addr().expect("bound");
+    let seed = addr.to_string();
+    let early = NodeConfig {
+        join: vec![seed.clone()],
+        ..config(cluster.identity(), &[])
+    };
+    let early = cluster.start(early).await;
+    until("it says so", || async {
+        !log::lines(&["WARN", "trying", &seed]).is_empty()
+    })
+    .await;
+    drop(port);
+    let late = start_again(&cluster, || NodeConfig {
+        listen: addr,
+        ..config(identity.clone(), &[])
+    });
+    let late = late.await;
+    joined(&early).await;
+    in_order(&[early, late]).await;
+}
