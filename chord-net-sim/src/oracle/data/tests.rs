@@ -1,0 +1,178 @@
+use bytes::Bytes;
+use chord_core::message::{Header, OperationId};
+use chord_core::time::Instant;
+
+use super::*;
+
+const HOUR: u64 = 3_600_000_000;
+
+fn key() -> Key {
+    Key::new(Bytes::from_static(b"k")).expect("one byte")
+}
+
+fn version(time: u64) -> Version {
+    Version {
+        time,
+        writer: Id::ZERO,
+    }
+}
+
+fn ring() -> Vec<(Id, u32)> {
+    // The key's position is somewhere; three hosts hold it whatever it is.
+    (0..3)
+        .map(|host| (Id::from_prefix(u64::from(host) << 62), host))
+        .collect()
+}
+
+fn record(value: &'static [u8], time: u64) -> Record {
+    Record {
+        key: key(),
+        value: Bytes::from_static(value),
+        header: Header {
+            version: version(time),
+            operation: OperationId::default(),
+            copies: 3,
+            tombstone: false,
+            expires: Instant(HOUR),
+            shadow: Instant(HOUR),
+        },
+    }
+}
+
+/// A write of `value`, acknowledged as version 5 with copies on hosts 0, 1 and 2.
+fn written(value: &'static [u8]) -> Data {
+    let mut data = Data::default();
+    data.begun(&key(), 1, Some(sum(value)), [10, HOUR], 3);
+    for host in 0..3 {
+        data.stored(host, &key(), Some(version(5)), 11);
+    }
+    assert_eq!(data.acknowledged(&key(), 1, version(5), 12, 3), None);
+    data
+}
+
+fn is_lost(judgement: &Judgement) -> bool {
+    matches!(judgement, Judgement::LostUnexplained(_))
+}
+
+#[test]
+fn an_acknowledged_write_reads_right_and_anything_else_does_not() {
+    let data = written(b"v");
+    assert_eq!(
+        data.judge(&key(), Some(&record(b"v", 5)), 20),
+        Judgement::Right
+    );
+    assert!(is_lost(&data.judge(&key(), None, 20)));
+    let other = data.judge(&key(), Some(&record(b"x", 5)), 20);
+    assert!(matches!(other, Judgement::Wrong(_)), "{other:?}");
+    assert_eq!(data.due(20).count(), 1);
+    assert_eq!(data.due(HOUR + 10).count(), 0);
+    assert_eq!(data.judge(&key(), None, HOUR + 10), Judgement::Right);
+    let late = data.judge(&key(), Some(&record(b"v", 5)), HOUR + EXPIRY_SLACK + 13);
+    assert!(matches!(late, Judgement::Wrong(_)), "{late:?}");
+}
+
+#[test]
+fn a_newer_write_is_no_loss_and_an_older_one_is() {
+    let mut data = written(b"v");
+    data.begun(&key(), 2, Some(sum(b"w")), [30, HOUR], 3);
+    // Never acknowledged, but it may have survived.
+    assert_eq!(
+        data.judge(&key(), Some(&record(b"w", 9)), 40),
+        Judgement::Right
+    );
+    for host in 0..3 {
+        data.stored(host, &key(), Some(version(9)), 35);
+    }
+    assert_eq!(data.acknowledged(&key(), 2, version(9), 41, 3), None);
+    assert!(is_lost(&data.judge(&key(), Some(&record(b"v", 5)), 42)));
+}
+
+#[test]
+fn a_deletion_that_was_tried_explains_a_miss_and_one_that_did_nothing_does_not() {
+    let mut data = written(b"v");
+    data.begun(&key(), 2, None, [30, HOUR], 3);
+    assert_eq!(data.judge(&key(), None, 40), Judgement::Right);
+    data.void(&key(), 2);
+    assert!(is_lost(&data.judge(&key(), None, 40)));
+}
+
+#[test]
+fn an_acknowledgement_without_a_majority_is_seen() {
+    let mut data = Data::default();
+    data.begun(&key(), 1, Some(1), [10, HOUR], 3);
+    data.stored(0, &key(), Some(version(5)), 11);
+    assert!(data.acknowledged(&key(), 1, version(5), 12, 10).is_some());
+    data.stored(1, &key(), Some(version(5)), 13);
+    assert_eq!(data.acknowledged(&key(), 1, version(5), 14, 10), None);
+}
+
+#[test]
+fn a_version_behind_an_acknowledged_one_is_seen() {
+    let mut data = written(b"v");
+    data.begun(&key(), 2, Some(2), [30, HOUR], 3);
+    for host in 0..3 {
+        data.stored(host, &key(), Some(version(6)), 31);
+    }
+    assert!(data.acknowledged(&key(), 2, version(4), 40, 3).is_some());
+}
+
+#[test]
+fn losing_a_majority_at_once_explains_a_loss_and_losing_fewer_does_not() {
+    let mut data = written(b"v");
+    data.died(0, true, &ring(), 20);
+    assert!(is_lost(&data.judge(&key(), None, 21)));
+    data.died(1, true, &ring(), 30);
+    let judged = data.judge(&key(), None, 31);
+    assert!(matches!(judged, Judgement::LostExplained(_)), "{judged:?}");
+}
+
+#[test]
+fn deaths_with_a_repair_between_them_explain_nothing() {
+    let mut data = written(b"v");
+    let mut alive = [true; 6];
+    for (dead, heir) in [(0_u32, 3_u32), (1, 4), (2, 5)] {
+        data.died(dead, true, &ring(), 20);
+        alive[dead as usize] = false;
+        data.stored(heir, &key(), Some(version(5)), 25);
+        data.close_windows(|host| alive[host as usize], 3, 26);
+    }
+    assert!(is_lost(&data.judge(&key(), None, 31)));
+}
+
+#[test]
+fn a_disk_that_comes_back_is_no_loss_and_one_that_stays_away_is() {
+    let mut data = written(b"v");
+    data.died(0, false, &ring(), 20);
+    data.died(1, false, &ring(), 21);
+    assert!(matches!(
+        data.judge(&key(), None, 22),
+        Judgement::LostExplained(_)
+    ));
+    data.returned(0);
+    assert!(is_lost(&data.judge(&key(), None, 23)));
+}
+
+#[test]
+fn copies_dropped_without_a_death_are_an_unexplained_loss() {
+    let mut data = written(b"v");
+    for host in 0..3 {
+        data.stored(host, &key(), None, 20);
+    }
+    let Judgement::LostUnexplained(detail) = data.judge(&key(), None, 21) else {
+        panic!("nobody died")
+    };
+    assert!(detail.contains("last copy dropped by host 2"), "{detail}");
+    assert_eq!(data.short_of_copies(|_| true, 9, 21).len(), 1);
+}
+
+#[test]
+fn holders_are_the_first_members_at_or_after_a_position() {
+    let ring: Vec<(Id, u32)> = (0..4)
+        .map(|host| (Id::from_prefix(u64::from(host) << 62), host))
+        .collect();
+    let from =
+        |prefix: u64, copies| holders(&ring, Id::from_prefix(prefix), copies).collect::<Vec<_>>();
+    assert_eq!(from(1 << 62, 2), [1, 2]);
+    assert_eq!(from((1 << 62) + 1, 3), [2, 3, 0]);
+    assert_eq!(from(u64::MAX, 9), [0, 1, 2, 3]);
+}

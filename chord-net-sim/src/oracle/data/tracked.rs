@@ -1,0 +1,87 @@
+//! What is known of one key, and of one death.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chord_core::message::{Key, Version};
+
+/// What a client tried to write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Attempt {
+    /// The number of the client's operation.
+    pub operation: usize,
+    /// The sum of the value; `None` deletes.
+    pub value: Option<u64>,
+    /// When it began, in microseconds.
+    pub begun: u64,
+    /// Lifetime in microseconds.
+    pub ttl: u64,
+    /// Wanted copies.
+    pub copies: u8,
+    pub(super) state: AttemptState,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum AttemptState {
+    /// Under way, or ended in a way that may have left something behind.
+    Open,
+    /// It certainly did nothing.
+    Void,
+    /// A majority had it at this time.
+    Acknowledged { version: Version, at: u64 },
+}
+
+/// A write that was acknowledged and is not overtaken by another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Floor {
+    pub(super) version: Version,
+    pub(super) value: Option<u64>,
+    /// A reader must see it until then at least.
+    pub(super) expires_first: u64,
+    /// And may see it until then at most.
+    pub(super) expires_last: u64,
+    /// Copies that the ring had members for.
+    pub(super) copies: usize,
+}
+
+/// When and how the last copy of an acknowledged write went.
+#[derive(Clone, Debug)]
+pub(super) struct Vanished {
+    pub(super) at: u64,
+    pub(super) host: u32,
+    pub(super) how: &'static str,
+    pub(super) explained: bool,
+}
+
+#[derive(Clone, Default, Debug)]
+pub(super) struct Tracked {
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) floor: Option<Floor>,
+    /// Version durable on each disk, those of hosts that are down included.
+    pub(super) stored: BTreeMap<u32, Version>,
+    /// Who ever had what durably, as far as the floor matters.
+    pub(super) ever: BTreeSet<(Version, u32)>,
+    pub(super) vanished: Option<Vanished>,
+}
+
+/// A host that ended without handing over.
+#[derive(Clone, Debug)]
+pub(super) struct Death {
+    pub(super) host: u32,
+    pub(super) at: u64,
+    /// What it held or should have held.
+    pub(super) keys: BTreeSet<Key>,
+    /// Its disk is gone; else it may come back.
+    pub(super) wiped: bool,
+    pub(super) open: bool,
+}
+
+impl Tracked {
+    /// How many live disks have this version or a newer one.
+    pub(super) fn copies(&self, version: Version, live: impl Fn(u32) -> bool) -> usize {
+        let held = self
+            .stored
+            .iter()
+            .filter(|(host, held)| **held >= version && live(**host));
+        held.count()
+    }
+}

@@ -1,0 +1,212 @@
+//! Birth, death and everything between for one host.
+
+use std::sync::Arc;
+
+use chord_core::event::{Command, Event, Restored};
+use chord_core::node::Node;
+use chord_core::peer::Addr;
+
+use super::churn::Control;
+use super::inspect;
+use super::world::World;
+use crate::chance::{Purpose, nth};
+use crate::host::{Asked, Host, Process};
+
+/// How long a driver waits before it tells a node its seeds again, in microseconds: it
+/// resolves names anew while the node is no member.
+const SEEDS_AGAIN: u64 = 10_000_000;
+
+/// How many seeds a newcomer is told.
+const SEEDS: usize = 3;
+
+impl World {
+    /// Creates a host and starts it, to join through live members or to found a ring.
+    /// Returns its number.
+    pub fn spawn(&mut self) -> u32 {
+        let index = u32::try_from(self.hosts.len()).expect("fewer than 2³² hosts");
+        let name = format!("{}/{index}", self.seed);
+        self.hosts.push(Host::new(index, &name));
+        self.start(index);
+        index
+    }
+
+    /// Starts a process on a host that is down; does nothing if it is up.
+    pub fn start(&mut self, host: u32) {
+        if self.hosts[host as usize].is_up() {
+            return;
+        }
+        let clocks = self.clocks();
+        let state = &mut self.hosts[host as usize];
+        state.incarnation += 1;
+        state.leaving = false;
+        state.disk_busy = self.now;
+        let life = u64::from(state.incarnation);
+        let seed = nth(self.seed, host, Purpose::NodeSeed, life);
+        let restored = std::mem::take(&mut state.restored);
+        let config = Arc::clone(&self.plan.ring);
+        let node = Node::new(config, state.peer(), seed, clocks, restored)
+            .expect("the plan's configuration was validated");
+        state.process = Some(Box::new(Process::new(node, self.now)));
+        self.population.started += 1;
+        self.data.returned(host);
+        self.trace
+            .tell(self.now, &format!("host {host} starts, life {life}"));
+        self.tell_seeds(host);
+    }
+
+    /// Tells a node that is no member whom it can join through, now and again later.
+    pub(super) fn tell_seeds(&mut self, host: u32) {
+        let member = self.members.iter().any(|(_, member)| *member == host);
+        if member || !self.hosts[host as usize].is_up() {
+            return;
+        }
+        let seeds = self.seeds_for(host);
+        let due = self.now.saturating_add(1_000_000);
+        self.command(host, Asked::Join, due, Command::Join { seeds });
+        self.schedule(self.now + SEEDS_AGAIN, Control::TellSeeds { host });
+    }
+
+    /// The founder's address, and those of some live members.
+    fn seeds_for(&mut self, host: u32) -> Vec<Addr> {
+        let mut seeds = Vec::new();
+        if host != 0 {
+            seeds.push(self.hosts[0].addr);
+        }
+        for _ in 0..SEEDS {
+            let Some(at) = self.stream.index(Purpose::Join, self.members.len()) else {
+                break;
+            };
+            let seed = self.hosts[self.members[at].1 as usize].addr;
+            if self.members[at].1 != host && !seeds.contains(&seed) {
+                seeds.push(seed);
+            }
+        }
+        seeds
+    }
+
+    /// Gives a node a command.
+    pub(super) fn command(&mut self, host: u32, asked: Asked, due: u64, command: Command) {
+        if let Some(until) = self.paused(host) {
+            // The application of a process that stands still stands still with it.
+            self.schedule(
+                until,
+                Control::Command {
+                    host,
+                    asked,
+                    due,
+                    command,
+                },
+            );
+            return;
+        }
+        let Some(process) = self.hosts[host as usize].process.as_mut() else {
+            self.cut_off(asked);
+            return;
+        };
+        let ticket = process.open(asked, due.max(self.now));
+        self.handle(host, Event::Command { ticket, command });
+    }
+
+    /// Ends a process without a word. `kept`: its disk survives.
+    pub fn crash(&mut self, host: u32, kept: bool) {
+        let Some(restored) = self.end(host) else {
+            return;
+        };
+        self.trace
+            .tell(self.now, &format!("host {host} crashes, disk kept: {kept}"));
+        self.population.crashed += 1;
+        self.premises.failed();
+        self.data.died(host, !kept, &self.members, self.now);
+        self.no_member(host);
+        let state = &mut self.hosts[host as usize];
+        state.restored = restored;
+        if !kept {
+            state.disk.wipe();
+        }
+    }
+
+    /// Asks a node to leave.
+    pub fn leave(&mut self, host: u32) {
+        if !self.hosts[host as usize].is_up() {
+            return;
+        }
+        self.trace
+            .tell(self.now, &format!("host {host} is told to leave"));
+        self.hosts[host as usize].leaving = true;
+        // It is no principal from now on, although it still answers.
+        self.premises.failed();
+        self.no_member(host);
+        let due = self.now + self.plan.ring.leave_timeout.0 + 5_000_000;
+        self.command(host, Asked::Leave, due, Command::Leave);
+    }
+
+    /// The process of a node that has left ends, and its disk with it.
+    pub(super) fn end_by_leaving(&mut self, host: u32, records_left: u64) {
+        if self.end(host).is_none() {
+            return;
+        }
+        self.trace.tell(
+            self.now,
+            &format!("host {host} has left, {records_left} records lost"),
+        );
+        self.population.left += 1;
+        if records_left > 0 {
+            self.data.died(host, true, &self.members, self.now);
+        } else {
+            self.data.left(host, self.now);
+        }
+        self.no_member(host);
+        let state = &mut self.hosts[host as usize];
+        state.disk.wipe();
+    }
+
+    /// A process stands still for `length` microseconds.
+    pub fn pause(&mut self, host: u32, length: u64) {
+        let until = self.now.saturating_add(length);
+        self.premises.void();
+        self.trace.tell(
+            self.now,
+            &format!("host {host} stands still for {length} us"),
+        );
+        if let Some(process) = self.hosts[host as usize].process.as_mut() {
+            process.paused_until = Some(until);
+            process.awake_since = until;
+        }
+    }
+
+    /// Takes the process away; what its next life starts from, if it was up.
+    fn end(&mut self, host: u32) -> Option<Restored> {
+        let process = self.hosts[host as usize].process.take()?;
+        for open in process.tickets() {
+            self.cut_off(open.asked);
+        }
+        Some(inspect::restored(&process.node))
+    }
+
+    /// A node says that it is a member now.
+    pub(super) fn joined(&mut self, host: u32) {
+        let id = self.hosts[host as usize].id;
+        self.count_time();
+        if let Err(at) = self.members.binary_search(&(id, host)) {
+            self.members.insert(at, (id, host));
+        }
+        self.owners_changed();
+    }
+
+    /// A node is no member any more.
+    pub(super) fn no_member(&mut self, host: u32) {
+        let id = self.hosts[host as usize].id;
+        self.count_time();
+        if let Ok(at) = self.members.binary_search(&(id, host)) {
+            self.members.remove(at);
+            self.owners_changed();
+        }
+    }
+
+    /// Adds the time since the last change of the members to the time they lived.
+    pub(super) fn count_time(&mut self) {
+        let from = self.node_time_at.max(self.plan.warmup);
+        self.node_time += self.now.saturating_sub(from) * self.members.len() as u64;
+        self.node_time_at = self.now;
+    }
+}

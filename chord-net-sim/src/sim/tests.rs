@@ -1,0 +1,305 @@
+use chord_core::event::{
+    Action, CallError, Class, Command, Event, OpId, StoreCommand, Terms, Ticket,
+};
+use chord_core::message::{Request, Response};
+use chord_core::peer::Peer;
+use chord_core::time::Instant as Mono;
+
+use super::*;
+use crate::host::{Asked, addr_of};
+use crate::report::Verdict;
+
+fn plan(text: &str) -> Plan {
+    Plan::from_toml(text, "test", &[]).expect("a good plan")
+}
+
+const BUSY: &str = r#"
+[run]
+duration = "20s"
+warmup = "10s"
+quiet = "30s"
+codec = true
+
+[nodes]
+count = 5
+
+[latency]
+model = "exponential"
+mean = "10ms"
+
+[work]
+lookups = { rate = "5/s" }
+records = { rate = "5/s", mix = { put = 1, get = 1 } }
+
+[faults]
+drop = 0.02
+"#;
+
+#[test]
+fn a_run_depends_on_its_seed_and_on_nothing_else() {
+    let plan = plan(BUSY);
+    let hash = |seed| run(&plan, seed, &mut |_| {}).trace_hash;
+    assert_eq!(hash(1), hash(1));
+    assert_ne!(hash(1), hash(2));
+    assert!(matches!(twice(&plan, 3, &mut |_| {}), Twice::Same(_)));
+}
+
+#[test]
+fn a_clone_of_the_world_has_the_same_future() {
+    let plan = plan(BUSY);
+    let mut world = World::new(&plan, 4);
+    world.run_until(15_000_000);
+    let mut other = world.clone();
+    world.run_until(40_000_000);
+    other.run_until(40_000_000);
+    assert!(world.trace().events() > 0);
+    assert_eq!(world.trace().hash(), other.trace().hash());
+}
+
+#[test]
+fn a_fault_that_never_fires_makes_a_run_vacuous() {
+    let quiet = plan("[run]\nduration = \"10s\"\n[nodes]\ncount = 3");
+    let report = run(&quiet, 1, &mut |_| {});
+    assert_eq!(report.verdict, Verdict::Pass, "{report}");
+
+    // No host 99 exists, so nobody crashes.
+    let never = "[run]\nduration = \"10s\"\n[nodes]\ncount = 3\n\
+                 [[fault]]\nkind = \"crash\"\nat = \"1s\"\nwhich = [99]";
+    let report = run(&plan(never), 1, &mut |_| {});
+    assert_eq!(report.verdict, Verdict::Vacuous, "{report}");
+    assert!(report.to_string().contains("NEVER FIRED"), "{report}");
+}
+
+#[test]
+fn an_expectation_that_is_not_met_fails_a_run() {
+    let impossible = "[run]\nduration = \"10s\"\n[nodes]\ncount = 3\n\
+                      [work]\nlookups = { rate = \"1/s\" }\n\
+                      [expect]\nlookup_p50 = \">= 100s\"";
+    let report = run(&plan(impossible), 1, &mut |_| {});
+    assert_eq!(report.verdict, Verdict::Fail);
+    let [violation] = &report.violations[..] else {
+        panic!("{report}")
+    };
+    assert_eq!(violation.invariant, "expect");
+}
+
+/// A world with two hosts that are up.
+fn pair() -> World {
+    let plan = plan("[run]\nduration = \"1h\"\n[nodes]\ncount = 2\ninterval = \"1us\"");
+    let mut world = World::new(&plan, 1);
+    world.run_until(5_000_000);
+    assert!(world.hosts().iter().all(|host| host.is_up()));
+    world
+}
+
+fn invariants(world: &World) -> Vec<&str> {
+    world
+        .violations()
+        .kept()
+        .iter()
+        .map(|violation| violation.invariant.as_str())
+        .collect()
+}
+
+fn call(world: &World, op: u64, to: Peer) -> Action {
+    let deadline = Mono(world.now() + 1_000_000);
+    let terms = Terms {
+        deadline,
+        class: Class::Ring,
+        trace: 0,
+    };
+    Action::Call {
+        op: OpId(op),
+        to,
+        terms,
+        request: Request::Ping,
+    }
+}
+
+/// An operation number no node mints.
+const FOREIGN: u64 = u64::MAX - 7;
+
+#[test]
+fn a_ticket_answered_twice_or_never_minted_is_a_violation() {
+    let mut world = pair();
+    assert!(invariants(&world).is_empty());
+    let reply = Action::Reply {
+        ticket: Ticket(u64::MAX),
+        response: Response::Done,
+    };
+    world.execute(0, reply);
+    assert_eq!(invariants(&world), ["ticket-once"]);
+}
+
+#[test]
+fn a_ticket_never_answered_is_a_violation_once_it_is_due() {
+    let mut world = pair();
+    let due = world.now() + 1_000_000;
+    let process = world.hosts[1].process.as_mut().expect("up");
+    process.open(Asked::Join, due);
+    world.run_until(due - 1);
+    world.check_ring();
+    assert!(invariants(&world).is_empty());
+    world.run_until(due + 20_000_000);
+    assert!(
+        invariants(&world).contains(&"ticket-overdue"),
+        "{:?}",
+        invariants(&world)
+    );
+}
+
+#[test]
+fn an_operation_used_twice_is_a_violation() {
+    let mut world = pair();
+    let peer = world.hosts()[1].peer();
+    let action = call(&world, FOREIGN, peer);
+    world.execute(0, action.clone());
+    assert!(invariants(&world).is_empty());
+    world.execute(0, action);
+    let command = StoreCommand::Discard { heads: Vec::new() };
+    world.execute(
+        0,
+        Action::Store {
+            op: OpId(FOREIGN),
+            command,
+        },
+    );
+    assert_eq!(invariants(&world), ["operation-once", "operation-once"]);
+}
+
+#[test]
+fn messages_that_go_astray_are_a_violation_at_the_end() {
+    let text = "[run]\nduration = \"1s\"\nquiet = \"1s\"\n[nodes]\ncount = 1";
+    let mut world = World::new(&plan(text), 1);
+    world.run_until(1_000_000);
+    world.messages.sent += 1;
+    while !world.is_finished() && world.step() {}
+    assert_eq!(invariants(&world), ["messages-add-up"]);
+}
+
+/// What node 0 hears about a call, within two seconds.
+fn answer_to(world: &mut World, to: Peer) -> Option<Result<(), CallError>> {
+    let action = call(world, FOREIGN, to);
+    world.trace_mut().watch(Watch {
+        hosts: vec![0],
+        ..Watch::all()
+    });
+    world.execute(0, action);
+    let until = world.now() + 2_000_000;
+    world.run_until(until);
+    let named = format!("op: {:?}", OpId(FOREIGN));
+    let line = world
+        .trace()
+        .lines()
+        .iter()
+        .find(|line| line.contains(&named))?
+        .clone();
+    if line.contains("result: Ok(") {
+        return Some(Ok(()));
+    }
+    let errors = [
+        CallError::Unreachable,
+        CallError::Restarted { incarnation: 2 },
+    ];
+    let named = |error: &CallError| line.contains(&format!("result: Err({error:?})"));
+    errors.into_iter().find(named).map(Err)
+}
+
+#[test]
+fn a_call_to_a_wrong_id_or_to_nobody_is_unreachable() {
+    let mut world = pair();
+    let mut wrong = world.hosts()[1].peer();
+    wrong.id = chord_core::id::Id::MAX;
+    assert_eq!(
+        answer_to(&mut world.clone(), wrong),
+        Some(Err(CallError::Unreachable))
+    );
+    let nobody = Peer {
+        addr: addr_of(77),
+        ..wrong
+    };
+    assert_eq!(
+        answer_to(&mut world, nobody),
+        Some(Err(CallError::Unreachable))
+    );
+}
+
+#[test]
+fn a_call_to_an_earlier_life_is_answered_restarted_and_a_seed_is_whoever_is_there() {
+    let mut world = pair();
+    let before = world.hosts()[1].peer();
+    world.crash(1, true);
+    let silence = answer_to(&mut world.clone(), before);
+    assert_eq!(silence, None, "a host that is down stays silent");
+    world.start(1);
+    let after = answer_to(&mut world.clone(), before);
+    assert_eq!(after, Some(Err(CallError::Restarted { incarnation: 2 })));
+    let reached = |to| answer_to(&mut world.clone(), to).expect("an answer");
+    assert_eq!(
+        reached(Peer {
+            incarnation: 0,
+            ..before
+        }),
+        Ok(())
+    );
+    assert_eq!(reached(Peer::seed(before.addr)), Ok(()));
+}
+
+#[test]
+fn a_process_that_stands_still_hears_everything_later() {
+    let mut world = pair();
+    world.pause(1, 500_000);
+    let peer = world.hosts()[1].peer();
+    let action = call(&world, FOREIGN, peer);
+    world.trace_mut().watch(Watch {
+        hosts: vec![1],
+        ..Watch::all()
+    });
+    let resumed = world.now() + 500_000;
+    world.execute(0, action);
+    world.run_until(resumed - 1);
+    assert!(
+        world.trace().lines().is_empty(),
+        "{:?}",
+        world.trace().lines()
+    );
+    world.run_until(resumed + 100_000);
+    assert!(
+        world
+            .trace()
+            .lines()
+            .iter()
+            .any(|line| line.contains("Ping"))
+    );
+}
+
+#[test]
+fn a_crash_ends_tickets_and_loses_what_the_disk_does_not_keep() {
+    let mut world = pair();
+    let events = world.trace().events();
+    world.command(1, Asked::Join, u64::MAX, Command::Status);
+    assert_eq!(world.trace().events(), events + 1);
+    world.crash(1, false);
+    assert!(!world.hosts()[1].is_up() && world.hosts()[1].disk.is_empty());
+    world.handle(1, Event::Wake);
+    assert_eq!(world.hosts().iter().filter(|host| host.is_up()).count(), 1);
+    world.start(1);
+    assert_eq!(world.hosts()[1].incarnation, 2);
+}
+
+#[test]
+fn a_host_that_is_down_can_refuse() {
+    let plan = plan(
+        "[run]\nduration = \"1h\"\n[nodes]\ncount = 2\ninterval = \"1us\"\n\
+         [faults]\nrefused = 1",
+    );
+    let mut world = World::new(&plan, 1);
+    world.run_until(5_000_000);
+    let peer = world.hosts()[1].peer();
+    world.crash(1, true);
+    assert_eq!(
+        answer_to(&mut world, peer),
+        Some(Err(CallError::Unreachable))
+    );
+    assert_eq!(world.ledger.vacuous().count(), 0);
+}

@@ -1,0 +1,96 @@
+//! Many seeds of one scenario, on all cores: what a single run cannot show.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chord_net_sim::plan::Plan;
+use chord_net_sim::report::{Report, Verdict};
+use chord_net_sim::{scenarios, sim};
+
+fn plan(name: &str) -> Plan {
+    let text = scenarios::find(name).expect("a shipped scenario");
+    Plan::from_toml(text, name, &[]).expect("shipped scenarios are valid")
+}
+
+/// Runs every seed of `1..=last`; the reports in order of their seeds.
+fn sweep(plan: &Plan, last: u64) -> Vec<Report> {
+    let next = AtomicU64::new(1);
+    let reports = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > last {
+                        break;
+                    }
+                    let report = sim::run(plan, seed, &mut |_| {});
+                    reports.lock().expect("no thread panics").push(report);
+                }
+            });
+        }
+    });
+    let mut reports = reports.into_inner().expect("no thread panics");
+    reports.sort_by_key(|report| report.seed);
+    reports
+}
+
+/// Fails with the first failing reports and the seeds of all.
+fn all_pass(reports: &[Report]) {
+    let failed: Vec<&Report> = reports
+        .iter()
+        .filter(|report| report.verdict != Verdict::Pass)
+        .collect();
+    for report in failed.iter().take(3) {
+        println!("{report}");
+    }
+    let seeds: Vec<u64> = failed.iter().map(|report| report.seed).collect();
+    assert!(
+        seeds.is_empty(),
+        "{} of {} failed, seeds {seeds:?}",
+        seeds.len(),
+        reports.len()
+    );
+}
+
+#[test]
+fn a_hundred_runs_of_churn_break_no_promise() {
+    let reports = sweep(&plan("churn-24"), 100);
+    let total = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
+    println!(
+        "{} events, {} crashes, {} leaves, {} suspicions, {} lookups, {} wrong, {} failed, \
+         {} records acknowledged, {} lost with a majority of their holders",
+        total(|report| report.events),
+        total(|report| report.population.crashed),
+        total(|report| report.population.left),
+        total(|report| report.population.suspected),
+        total(|report| report.lookups.total),
+        total(|report| report.lookups.wrong),
+        total(|report| report.lookups.failed),
+        total(|report| report.records.acknowledged),
+        total(|report| report.records.lost_explained),
+    );
+    all_pass(&reports);
+}
+
+#[test]
+fn every_other_shipped_scenario_passes_on_several_seeds() {
+    for (name, _) in scenarios::SHIPPED {
+        if name != "churn-24" {
+            all_pass(&sweep(&plan(name), 8));
+        }
+    }
+}
+
+#[test]
+fn a_run_repeated_is_the_same_event_by_event() {
+    let plan = plan("churn-24");
+    for seed in [1, 2] {
+        let twice = sim::twice(&plan, seed, &mut |_| {});
+        assert!(
+            matches!(twice, sim::Twice::Same(_)),
+            "seed {seed}: {twice:?}"
+        );
+    }
+}
