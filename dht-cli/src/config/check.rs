@@ -1,0 +1,121 @@
+//! What the options are together: each may be sound and the whole still make no sense.
+
+use std::net::SocketAddr;
+
+use chord_net_quic::POSITIONS_MAX;
+
+use super::{ConfigError, Loaded, Origin};
+
+impl Loaded {
+    /// The first thing that makes no sense, if any.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.check_node()?;
+        self.check_files()?;
+        self.check_ring()?;
+        self.check_servers()
+    }
+
+    /// An error about one option, at the place that said it.
+    fn error(&self, name: &str, message: impl std::fmt::Display) -> ConfigError {
+        ConfigError::at(&self.origin(name), format!("{name}: {message}"))
+    }
+
+    fn check_node(&self) -> Result<(), ConfigError> {
+        let node = &self.settings.node;
+        if !(1..=POSITIONS_MAX).contains(&node.positions) {
+            let message = format!("{}: choose 1 to {POSITIONS_MAX}", node.positions);
+            return Err(self.error("node.virtual", message));
+        }
+        let wildcard = |at: SocketAddr| at.ip().is_unspecified();
+        match node.advertise {
+            None if wildcard(node.listen) => {
+                let message = format!(
+                    "{} is every address of this host, and nobody can dial that: set \
+                     node.advertise to the ip:port that other nodes reach",
+                    node.listen
+                );
+                Err(self.error("node.listen", message))
+            }
+            Some(at) if wildcard(at) => {
+                let message = format!("nobody can dial {at}: write the ip:port that nodes reach");
+                Err(self.error("node.advertise", message))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn check_files(&self) -> Result<(), ConfigError> {
+        let tls = &self.settings.tls;
+        let files = [
+            ("tls.ca", &tls.ca),
+            ("tls.cert", &tls.cert),
+            ("tls.key", &tls.key),
+            ("tls.crl", &tls.crl),
+        ];
+        for (name, file) in files {
+            if file.as_os_str().is_empty() {
+                let message = "not set: a node needs ca, cert, key and crl; `dht-cli ca init` \
+                               and `dht-cli cert issue` make them";
+                return Err(self.error(name, message));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_ring(&self) -> Result<(), ConfigError> {
+        self.settings.ring.validate().map_err(|error| {
+            // The core names the option first, and knows no places.
+            let message = error.to_string();
+            let key = message.split([' ', ':']).next().unwrap_or_default();
+            let origin = self.origin(&format!("ring.{key}"));
+            ConfigError::at(&origin, format!("ring.{message}"))
+        })
+    }
+
+    /// Plain text stays on this host, unless somebody insists; no two servers on one port.
+    fn check_servers(&self) -> Result<(), ConfigError> {
+        let api = &self.settings.api;
+        let servers = [
+            ("tcp", api.tcp, api.insecure_plain_tcp),
+            ("http", api.http, api.insecure_plain_http),
+            ("grpc", api.grpc, api.insecure_plain_grpc),
+        ];
+        for (server, address, insecure) in servers {
+            let Some(address) = address else { continue };
+            if !address.ip().is_loopback() && !api.tls && !insecure {
+                let message = format!(
+                    "{address} can be reached from other hosts. Set api.tls = true (clients \
+                     then need certificates of the cluster), or api.insecure_plain_{server} = \
+                     true if everybody who reaches it may read and write"
+                );
+                return Err(self.error(&format!("api.{server}"), message));
+            }
+        }
+        match (api.tcp, api.http) {
+            (Some(tcp), Some(http)) if tcp == http && tcp.port() != 0 => Err(self.error(
+                "api.http",
+                format!("{http} is api.tcp already: choose another port"),
+            )),
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        }
+    }
+
+    /// What deserves a line though nothing is wrong.
+    pub(super) fn remark(&mut self) {
+        let origin = self.origin("api.grpc");
+        if let Some(address) = self.settings.api.grpc
+            && origin != Origin::Default
+        {
+            self.notes.push(format!(
+                "{origin}: gRPC is not part of this version: nothing listens on {address}"
+            ));
+        }
+        if self.settings.node.data_dir.is_none() {
+            self.notes.push(
+                "node.data_dir is not set: after a restart this node will not remember whom \
+                 it knew; with an empty node.join it then founds a new ring"
+                    .to_owned(),
+            );
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What the servers need of a ring, and nothing else.
+//!
+//! Implemented by the live [`Node`] here and by a few lines of memory in tests, so that a
+//! server can be tested on every order of completions without a ring.
+
+#[cfg(test)]
+pub(crate) mod fake;
+
+use bytes::Bytes;
+use chord_core::event::{Failure, View};
+use chord_core::id::Id;
+use chord_core::message::{Key, Record, Version};
+use chord_core::peer::Peer;
+use chord_net_quic::{Counters, Found, HostStatus, Node, PutOptions};
+
+/// A ring to serve clients from: a cheap handle.
+///
+/// Every failure is a [`Failure`]: what the client should do next.
+pub trait Dht: Clone + Send + Sync + 'static {
+    /// Stores a record; done when a majority of its holders have it.
+    fn put(
+        &self,
+        key: Key,
+        value: Bytes,
+        options: PutOptions,
+    ) -> impl Future<Output = Result<Version, Failure>> + Send;
+
+    /// Reads a record; `None` is certain.
+    fn get(
+        &self,
+        key: Key,
+        quorum: bool,
+    ) -> impl Future<Output = Result<Option<Record>, Failure>> + Send;
+
+    /// Deletes a record; a missing one is no failure.
+    fn remove(
+        &self,
+        key: Key,
+        expected: Option<Version>,
+    ) -> impl Future<Output = Result<Version, Failure>> + Send;
+
+    /// Finds the owner of a position.
+    fn lookup(&self, target: Id) -> impl Future<Output = Result<Found, Failure>> + Send;
+
+    /// The view of this node, or that of another member.
+    fn view(&self, of: Option<Peer>) -> impl Future<Output = Result<View, Failure>> + Send;
+
+    /// How the host is.
+    fn status(&self) -> impl Future<Output = Result<HostStatus, Failure>> + Send;
+
+    /// What the host counted.
+    fn counters(&self) -> Counters;
+}
+
+impl Dht for Node {
+    async fn put(&self, key: Key, value: Bytes, options: PutOptions) -> Result<Version, Failure> {
+        Self::put(self, key, value, options).await
+    }
+
+    async fn get(&self, key: Key, quorum: bool) -> Result<Option<Record>, Failure> {
+        Self::get(self, key, quorum).await
+    }
+
+    async fn remove(&self, key: Key, expected: Option<Version>) -> Result<Version, Failure> {
+        Self::remove(self, key, expected).await
+    }
+
+    async fn lookup(&self, target: Id) -> Result<Found, Failure> {
+        Self::lookup(self, target).await
+    }
+
+    async fn view(&self, of: Option<Peer>) -> Result<View, Failure> {
+        Self::view(self, of).await
+    }
+
+    async fn status(&self) -> Result<HostStatus, Failure> {
+        Self::status(self).await
+    }
+
+    fn counters(&self) -> Counters {
+        Self::counters(self)
+    }
+}
+
+/// The stable word for a failure: label of counters, `code` of problem documents.
+#[must_use]
+pub fn failure_code(failure: Failure) -> &'static str {
+    match failure {
+        Failure::Unavailable { .. } => "unavailable",
+        Failure::TimedOut => "timed_out",
+        Failure::NotMember => "not_member",
+        Failure::Overloaded => "overloaded",
+        Failure::Conflict { .. } => "conflict",
+        Failure::Invalid => "invalid",
+        Failure::Full => "disk_full",
+        Failure::Storage => "storage_failed",
+    }
+}

@@ -1,0 +1,105 @@
+//! `/v1/status`, `/v1/config`, `/metrics`, `/livez`, `/readyz`: how this host is.
+
+use std::time::{Duration, SystemTime};
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use chord_core::event::State as NodeState;
+use chord_net_quic::HostStatus;
+
+use super::Shared;
+use super::problem::{Problem, json};
+use crate::dht::Dht;
+use crate::documents::{CertificateDocument, StatusDocument, rfc3339, state_word};
+use crate::metrics::{CLASSIC, OPEN_METRICS, signed_seconds_until};
+
+/// How the host is.
+pub(super) async fn status<D: Dht>(State(shared): State<Shared<D>>) -> Result<Response, Problem> {
+    let status = shared.dht.status().await?;
+    Ok(json(&document(&status, shared.store, SystemTime::now())))
+}
+
+fn document(status: &HostStatus, store: &str, now: SystemTime) -> StatusDocument {
+    let node = &status.node;
+    let since = |length: Duration| now.checked_sub(length).unwrap_or(SystemTime::UNIX_EPOCH);
+    StatusDocument {
+        id: node.me.id.to_string(),
+        addr: node.me.addr.to_string(),
+        state: state_word(node.state).to_owned(),
+        unavailable_since: status.unavailable_for.map(|length| rfc3339(since(length))),
+        may_have_lost: node.may_have_lost,
+        members: node.members,
+        records: status.records,
+        bytes: status.bytes,
+        copies_missing: node.copies_missing,
+        spans_unsettled: node.spans_unsettled.into(),
+        certificate: CertificateDocument {
+            expires_days: signed_seconds_until(status.certificate_expires).div_euclid(86_400),
+        },
+        incarnation: node.me.incarnation,
+        predecessor: node.predecessor.map(Into::into),
+        successors: node.successors.iter().copied().map(Into::into).collect(),
+        store: store.to_owned(),
+        uptime_seconds: status.uptime.as_secs(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// The configuration in force, and who said each value; no secrets.
+pub(super) async fn config<D: Dht>(State(shared): State<Shared<D>>) -> Response {
+    json(&shared.config)
+}
+
+/// The counters, in the form the client asks for.
+pub(super) async fn metrics<D: Dht>(
+    State(shared): State<Shared<D>>,
+    headers: HeaderMap,
+) -> Response {
+    // Without a status, because the node is stopping, the counters are still worth reading.
+    let status = shared.dht.status().await.ok();
+    let classic = !wants_open_metrics(&headers);
+    let text = shared
+        .metrics
+        .render(&shared.dht.counters(), status.as_ref(), classic);
+    let kind = if classic { CLASSIC } else { OPEN_METRICS };
+    (
+        [
+            (header::CONTENT_TYPE, kind),
+            (header::CACHE_CONTROL, "no-store"),
+        ],
+        text,
+    )
+        .into_response()
+}
+
+fn wants_open_metrics(headers: &HeaderMap) -> bool {
+    let mut accepted = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    accepted.any(|value| value.contains("application/openmetrics-text"))
+}
+
+/// 200 while the process works.
+pub(super) async fn livez() -> &'static str {
+    "alive\n"
+}
+
+/// 200 once the node is a member and its spans are settled.
+pub(super) async fn readyz<D: Dht>(
+    State(shared): State<Shared<D>>,
+) -> Result<&'static str, Problem> {
+    let node = shared.dht.status().await?.node;
+    if node.state != NodeState::Joined {
+        return Err(Problem::not_ready(format!(
+            "the node is {}",
+            state_word(node.state)
+        )));
+    }
+    if node.spans_unsettled > 0 {
+        let detail = format!("{} spans are not settled yet", node.spans_unsettled);
+        return Err(Problem::not_ready(detail));
+    }
+    Ok("ready\n")
+}

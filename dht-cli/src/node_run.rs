@@ -1,0 +1,273 @@
+//! `node run`: one host in the foreground, from its configuration to its exit code.
+//!
+//! ```text
+//! settings ─▶ identity ─▶ ports of the servers ─▶ node (QUIC) ─▶ servers ─▶ joined
+//!   2           2            1: taken               1: taken
+//!
+//! SIGINT, SIGTERM ─▶ TCP completes what it has ─▶ hand over, leave ─▶ HTTP ends ─▶ 0 or 4
+//! again           ─▶ 130, at once
+//! SIGHUP          ─▶ certificates read again
+//! ```
+//!
+//! Everything that can refuse does so before the node dials anybody. HTTP stays up while
+//! the data is handed over, so that probes see the node leave.
+//!
+//! **Invariant:** servers and signals run on threads of their own; nothing here runs on the
+//! thread that drives the node.
+
+mod certificates;
+mod servers;
+
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chord_net_quic::identity::{self, Identity, IdentityFiles};
+use chord_net_quic::{Node, NodeConfig, Shutdown, StartError, Stopped, StoreKind};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
+use tracing::level_filters::LevelFilter;
+
+use crate::config::{Loaded, Settings, StoreSetting};
+use crate::exit::{Exit, Stop};
+use crate::term::say;
+use servers::{Bound, Servers};
+
+/// Most threads for the servers: beyond that the node's own thread is the bound.
+const THREADS_MAX: usize = 4;
+/// Time for clients of the TCP port to get their last answers before the node leaves.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Time for the last answers of the HTTP port after the node has left.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// Runs a host until a signal ends it.
+///
+/// # Errors
+/// What kept it from starting, or ended it: a sentence and its exit code.
+pub fn run(loaded: Loaded) -> Result<Exit, Stop> {
+    log_to_stderr()?;
+    for note in &loaded.notes {
+        say(format!("note: {note}"));
+    }
+    let threads =
+        std::thread::available_parallelism().map_or(1, |count| count.get().min(THREADS_MAX));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("dht-servers")
+        .enable_all()
+        .build()
+        .map_err(|error| Stop::failed(format!("cannot start threads: {error}")))?;
+    let ended = runtime.block_on(host(&loaded));
+    // A second signal ends at once; otherwise nothing of worth runs any more.
+    Runtime::shutdown_background(runtime);
+    ended
+}
+
+/// Logs for people, on standard error. `DHT_LOG` is error, warn, info, debug, trace or off.
+fn log_to_stderr() -> Result<(), Stop> {
+    let level = match std::env::var("DHT_LOG") {
+        Ok(level) => level.parse().map_err(|_| {
+            Stop::usage(format!(
+                "DHT_LOG={level}: choose off, error, warn, info, debug or trace"
+            ))
+        })?,
+        Err(_) => LevelFilter::INFO,
+    };
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let logger = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(!plain && io::stderr().is_terminal())
+        .with_max_level(level)
+        .finish();
+    // Whoever installed a logger before wants it to stay.
+    let _ = tracing::subscriber::set_global_default(logger);
+    Ok(())
+}
+
+/// From the settings to the end of the host.
+async fn host(loaded: &Loaded) -> Result<Exit, Stop> {
+    let settings = &loaded.settings;
+    let mut signals = Signals::new()?;
+    let files = IdentityFiles {
+        ca: settings.tls.ca.clone(),
+        cert: settings.tls.cert.clone(),
+        key: settings.tls.key.clone(),
+        crl: settings.tls.crl.clone(),
+        crl_strict: settings.tls.crl_strict,
+    };
+    let identity = Identity::load(&files, identity::now()).map_err(Stop::usage)?;
+    identity.node_id().map_err(Stop::usage)?;
+    let bound = Bound::bind(&settings.api, &identity)?;
+    let node = Node::start(node_config(settings, identity.clone()))
+        .await
+        .map_err(|error| refused(&error, settings.node.listen))?;
+    say(greeting(&node, &bound));
+    let mut servers = bound.serve(&node, loaded);
+    let mut certificates = certificates::Watch::new(identity, files, node.clone());
+    certificates.alarm();
+
+    let mut joined = false;
+    loop {
+        tokio::select! {
+            result = node.joined(), if !joined => {
+                joined = true;
+                if result.is_ok() {
+                    say(format!("{} has joined the ring", node.id()));
+                }
+            }
+            stopped = node.stopped() => return Err(broken(&stopped)),
+            told = signals.next() => match told {
+                Told::End => return leave(&node, servers, &mut signals).await,
+                Told::Reload => certificates.reload().await,
+            },
+            () = certificates.changed() => certificates.reload().await,
+            failed = servers.failed() => return Err(failed),
+        }
+    }
+}
+
+fn node_config(settings: &Settings, identity: Identity) -> NodeConfig {
+    NodeConfig {
+        listen: settings.node.listen,
+        advertise: settings.node.advertise,
+        join: settings.node.join.clone(),
+        data_dir: settings.node.data_dir.clone(),
+        positions: settings.node.positions,
+        identity,
+        ring: settings.ring.clone(),
+        store: match settings.store {
+            StoreSetting::Memory => StoreKind::Memory,
+        },
+    }
+}
+
+/// One line that says who listens where.
+fn greeting(node: &Node, bound: &Bound) -> String {
+    let mut line = format!("{} listens on {} (QUIC)", node.id(), node.addr());
+    for (name, address, tls) in bound.addresses() {
+        let how = if tls { " (TLS)" } else { "" };
+        line.push_str(&format!(", {name} on {address}{how}"));
+    }
+    line
+}
+
+/// Hands the data over and ends, or ends at once when a second signal comes.
+async fn leave(node: &Node, servers: Servers, signals: &mut Signals) -> Result<Exit, Stop> {
+    say("handing over; a second signal ends at once");
+    let goodbye = async {
+        servers.stop_tcp();
+        // Whether the clients are done or not: the ring must not wait for them.
+        let _ = timeout(FAREWELL, servers.tcp_ended()).await;
+        let shutdown = node.shutdown().await;
+        servers.stop_http();
+        let _ = timeout(LAST_ANSWERS, servers.http_ended()).await;
+        shutdown
+    };
+    tokio::select! {
+        shutdown = goodbye => match node.stopped().await {
+            Stopped::Left => report(shutdown),
+            // It broke while it was leaving: what was handed over is not known.
+            other => Err(broken(&other)),
+        },
+        () = signals.end() => {
+            node.kill();
+            Err(Stop { exit: Exit::Interrupted, message: "ended at once, without handing over".to_owned() })
+        }
+    }
+}
+
+fn report(shutdown: Shutdown) -> Result<Exit, Stop> {
+    let Shutdown {
+        handed_over,
+        remaining,
+    } = shutdown;
+    if remaining > 0 {
+        return Err(Stop::unavailable(format!(
+            "{handed_over} records handed over, {remaining} not: no other member took them, and this \
+             host kept them in memory only"
+        )));
+    }
+    say(format!(
+        "{handed_over} records handed over, none left behind"
+    ));
+    Ok(Exit::Done)
+}
+
+/// Why the node did not start, with the code that belongs to it.
+fn refused(error: &StartError, listen: SocketAddr) -> Stop {
+    match error {
+        StartError::Config(_)
+        | StartError::Positions(_)
+        | StartError::Advertise(_)
+        | StartError::Foreign { .. }
+        | StartError::Identity(_) => Stop::usage(error),
+        StartError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            Stop::failed(format!(
+                "node.listen: {listen} is in use by another process; stop that, or choose another address"
+            ))
+        }
+        StartError::Locked(dir) => Stop::failed(format!(
+            "node.data_dir: {} is in use by another process; stop that, or choose another directory",
+            dir.display()
+        )),
+        StartError::Bind { .. }
+        | StartError::Newer { .. }
+        | StartError::State { .. }
+        | StartError::Thread(_) => Stop::failed(error),
+    }
+}
+
+/// Why the node ended though nobody asked it to.
+fn broken(stopped: &Stopped) -> Stop {
+    let exit = match stopped {
+        Stopped::Panicked => Exit::Internal,
+        Stopped::Left | Stopped::Killed | Stopped::Store | Stopped::Socket(_) => Exit::Failed,
+    };
+    Stop {
+        exit,
+        message: stopped.to_string(),
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Told {
+    /// Interrupt or terminate.
+    End,
+    /// Hang up: read the certificates again.
+    Reload,
+}
+
+/// The signals a host knows.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Stop> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|error| Stop::failed(format!("cannot listen for signals: {error}")))
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.interrupt.recv() => Told::End,
+            _ = self.terminate.recv() => Told::End,
+            _ = self.hang_up.recv() => Told::Reload,
+        }
+    }
+
+    async fn end(&mut self) {
+        while self.next().await != Told::End {}
+    }
+}

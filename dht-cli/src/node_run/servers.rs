@@ -1,0 +1,204 @@
+//! The servers of a host: bound before the node starts, ended one after the other.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use chord_net_quic::Node;
+use chord_net_quic::identity::Identity;
+use rustls::ServerConfig;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::accept::Acceptor;
+use crate::config::{ApiSettings, Loaded, StoreSetting};
+use crate::exit::Stop;
+use crate::http::{self, About};
+use crate::metrics::{Metrics, Server};
+use crate::tcp::{self, Limits};
+
+/// Ports that are ours, before anything is served on them.
+pub(super) struct Bound {
+    tcp: Option<Acceptor>,
+    http: Option<Acceptor>,
+    metrics: Arc<Metrics>,
+}
+
+impl Bound {
+    /// Binds every server that is on. Off loopback a port speaks TLS, unless the
+    /// configuration insists on plain text; that it says one or the other was checked.
+    pub(super) fn bind(api: &ApiSettings, identity: &Identity) -> Result<Self, Stop> {
+        let metrics = Arc::new(Metrics::new());
+        let connections_max = usize::try_from(api.connections_max).unwrap_or(usize::MAX);
+        let bind = |server: Server, address: Option<SocketAddr>, insecure: bool, alpn: &[&[u8]]| {
+            let Some(address) = address else {
+                return Ok(None);
+            };
+            let tls =
+                needs_tls(address, insecure).then(|| Arc::new(identity.client_port_tls(alpn)));
+            acceptor(server, address, tls, connections_max, &metrics).map(Some)
+        };
+        let tcp = bind(Server::Tcp, api.tcp, api.insecure_plain_tcp, &[])?;
+        let http = bind(
+            Server::Http,
+            api.http,
+            api.insecure_plain_http,
+            &[b"http/1.1"],
+        )?;
+        Ok(Self { tcp, http, metrics })
+    }
+
+    /// Name, address and whether it speaks TLS, of each server that is on.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = (&'static str, SocketAddr, bool)> {
+        let servers = [(Server::Tcp, &self.tcp), (Server::Http, &self.http)];
+        servers.into_iter().filter_map(|(server, acceptor)| {
+            let acceptor = acceptor.as_ref()?;
+            Some((
+                server.name(),
+                acceptor.local_addr().ok()?,
+                acceptor.is_tls(),
+            ))
+        })
+    }
+
+    /// Lets the servers answer.
+    pub(super) fn serve(self, node: &Node, loaded: &Loaded) -> Servers {
+        let (failed, failures) = unbounded_channel();
+        let tcp = Running::new();
+        let http = Running::new();
+        if let Some(acceptor) = self.tcp {
+            let ring = &loaded.settings.ring;
+            let limits = Limits {
+                ttl_max: ring.ttl_max,
+                copies_max: ring.copies_max,
+            };
+            let serving = tcp::serve(
+                acceptor,
+                node.clone(),
+                limits,
+                self.metrics.clone(),
+                tcp.stop.clone(),
+            );
+            tcp.spawn(Server::Tcp, serving, failed.clone());
+        }
+        if let Some(acceptor) = self.http {
+            let about = About {
+                config: loaded.redacted(),
+                store: match loaded.settings.store {
+                    StoreSetting::Memory => "memory",
+                },
+                names: loaded.settings.api.http_names.clone(),
+            };
+            let serving = http::serve(
+                acceptor,
+                node.clone(),
+                about,
+                self.metrics,
+                http.stop.clone(),
+            );
+            http.spawn(Server::Http, serving, failed.clone());
+        }
+        Servers {
+            tcp,
+            http,
+            failures,
+            _failed: failed,
+        }
+    }
+}
+
+/// Plain text stays on this host, unless the configuration says otherwise in so many words.
+fn needs_tls(address: SocketAddr, insecure: bool) -> bool {
+    !address.ip().is_loopback() && !insecure
+}
+
+fn acceptor(
+    server: Server,
+    address: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+    connections_max: usize,
+    metrics: &Arc<Metrics>,
+) -> Result<Acceptor, Stop> {
+    let name = server.name();
+    Acceptor::bind(server, address, tls, connections_max, metrics.clone()).map_err(|error| {
+        Stop::failed(match error.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "api.{name}: {address} is in use by another process; stop that, choose another address, \
+                 or turn the server off"
+            ),
+            _ => format!("api.{name}: cannot listen on {address}: {error}"),
+        })
+    })
+}
+
+/// One server's tasks.
+struct Running {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Running {
+    fn new() -> Self {
+        Self {
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    fn spawn(
+        &self,
+        server: Server,
+        serving: impl Future<Output = io::Result<()>> + Send + 'static,
+        failed: UnboundedSender<Stop>,
+    ) {
+        self.tasks.spawn(async move {
+            if let Err(error) = serving.await {
+                let stop = Stop::failed(format!(
+                    "the {} server cannot go on: {error}",
+                    server.name()
+                ));
+                // Nobody listens only when the host is ending anyway.
+                let _ = failed.send(stop);
+            }
+        });
+    }
+
+    async fn ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Servers that answer.
+pub(super) struct Servers {
+    tcp: Running,
+    http: Running,
+    failures: UnboundedReceiver<Stop>,
+    /// Keeps the channel open when all servers are off.
+    _failed: UnboundedSender<Stop>,
+}
+
+impl Servers {
+    /// Resolves when a server cannot go on.
+    pub(super) async fn failed(&mut self) -> Stop {
+        let failure = self.failures.recv().await;
+        failure.expect("one sender lives as long as the receiver")
+    }
+
+    pub(super) fn stop_tcp(&self) {
+        self.tcp.stop.cancel();
+    }
+
+    pub(super) fn stop_http(&self) {
+        self.http.stop.cancel();
+    }
+
+    pub(super) async fn tcp_ended(&self) {
+        self.tcp.ended().await;
+    }
+
+    pub(super) async fn http_ended(&self) {
+        self.http.ended().await;
+    }
+}

@@ -1,0 +1,216 @@
+//! Commands that need no ring: usage, the authority, certificates.
+
+mod harness;
+
+use std::time::{Duration, Instant};
+
+use harness::gate;
+use harness::process::{self, expect};
+
+#[test]
+fn bad_usage_ends_with_two_and_help_with_zero() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    for bad in [
+        &[][..],
+        &["no-such"],
+        &["ca"],
+        &["demo", "--nodes", "2"],
+        &["ring", "check", "--successors", "0"],
+    ] {
+        assert_eq!(process::run(dir, bad).status.code(), Some(2), "{bad:?}");
+    }
+    for help in [
+        &["--help"][..],
+        &["--version"],
+        &["ring", "check", "--help"],
+        &["help", "put"],
+    ] {
+        assert_eq!(process::run(dir, help).status.code(), Some(0), "{help:?}");
+    }
+}
+
+#[test]
+fn an_authority_issues_lists_and_revokes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    expect(
+        dir,
+        0,
+        &["ca", "init", "--dir", "ca", "--cluster", "test.example"],
+    );
+    for file in ["ca.pem", "ca.key", "ca.crl"] {
+        assert!(dir.join("ca").join(file).is_file(), "{file}");
+    }
+    expect(
+        dir,
+        0,
+        &[
+            "cert", "issue", "--ca", "ca", "--name", "n1", "--out", "out",
+        ],
+    );
+    expect(
+        dir,
+        0,
+        &[
+            "cert", "issue", "--ca", "ca", "--name", "n2", "--spread", "--out", "out",
+        ],
+    );
+    expect(
+        dir,
+        0,
+        &[
+            "cert", "issue", "--ca", "ca", "--name", "me", "--role", "admin", "--valid", "30d",
+            "--out", "out",
+        ],
+    );
+
+    let show = |name: &str| -> serde_json::Value {
+        let text = expect(
+            dir,
+            0,
+            &["cert", "show", "--json", &format!("out/{name}.pem")],
+        );
+        serde_json::from_str(&text).expect("a document")
+    };
+    let (one, two, me) = (show("n1"), show("n2"), show("me"));
+    assert_eq!(one["role"], "node");
+    assert_eq!(one["id"].as_str().map(str::len), Some(40));
+    assert_ne!(one["id"], two["id"]);
+    assert_eq!(
+        (&me["role"], &me["id"]),
+        (&"admin".into(), &serde_json::Value::Null)
+    );
+    // Spread puts the second id opposite the first one.
+    let top = |id: &serde_json::Value| {
+        u8::from_str_radix(&id.as_str().expect("an id")[..2], 16).expect("hex")
+    };
+    let gap = top(&two["id"]).wrapping_sub(top(&one["id"]));
+    assert!((127..=129).contains(&gap), "{one} {two}");
+
+    let verify = [
+        "cert",
+        "verify",
+        "out/n1.pem",
+        "--ca",
+        "ca/ca.pem",
+        "--crl",
+        "ca/ca.crl",
+    ];
+    expect(dir, 0, &verify);
+    let serial = one["serial"].as_str().expect("a serial");
+    expect(dir, 0, &["ca", "revoke", "--dir", "ca", "--serial", serial]);
+    let said = expect(dir, 5, &verify);
+    assert!(said.contains("revoked"), "{said}");
+    expect(dir, 0, &["ca", "crl", "--dir", "ca"]);
+    expect(dir, 5, &verify);
+
+    let list = expect(dir, 0, &["ca", "list", "--dir", "ca"]);
+    for word in ["n1", "n2", "me", "admin", serial, "revoked"] {
+        assert!(list.contains(word), "{word} is missing in {list}");
+    }
+}
+
+#[test]
+fn nothing_of_an_authority_is_overwritten() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    let init = ["ca", "init", "--dir", "ca", "--cluster", "test.example"];
+    expect(dir, 0, &init);
+    let before = std::fs::read(dir.join("ca/ca.key")).expect("a key");
+    expect(dir, 2, &init);
+    assert_eq!(std::fs::read(dir.join("ca/ca.key")).expect("a key"), before);
+    let issue = ["cert", "issue", "--ca", "ca", "--name", "n1", "--out", "."];
+    expect(dir, 0, &issue);
+    expect(dir, 2, &issue);
+    expect(
+        dir,
+        2,
+        &[
+            "cert", "issue", "--ca", "no-such", "--name", "n2", "--out", ".",
+        ],
+    );
+    expect(
+        dir,
+        2,
+        &[
+            "cert", "issue", "--ca", "ca", "--name", "n2", "--role", "king", "--out", ".",
+        ],
+    );
+    expect(
+        dir,
+        2,
+        &["cert", "issue", "--ca", "ca", "--name", "Ä", "--out", "."],
+    );
+    expect(
+        dir,
+        2,
+        &["ca", "init", "--dir", "x", "--cluster", "not a name"],
+    );
+    expect(dir, 2, &["cert", "show", "ca/ca.key"]);
+    expect(dir, 2, &["ca", "revoke", "--dir", "ca"]);
+    expect(dir, 2, &["ca", "revoke", "--dir", "ca", "--serial", "00"]);
+}
+
+#[test]
+fn the_demo_loses_no_key_and_takes_less_than_ten_seconds() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let begin = Instant::now();
+    let text = expect(dir.path(), 0, &["demo", "--json"]);
+    gate("the demo", begin.elapsed(), Duration::from_secs(10));
+    let verdict: serde_json::Value = serde_json::from_str(&text).expect("one document");
+    assert_eq!(verdict["ok"], true);
+    assert_eq!(verdict["nodes"], 5);
+    for count in [
+        "keys",
+        "readable_before",
+        "readable_during",
+        "readable_after",
+    ] {
+        assert_eq!(verdict[count], 100, "{count}: {verdict}");
+    }
+    assert!(verdict["seconds"].is_number());
+}
+
+#[test]
+fn a_simulated_crash_passes_twice_with_one_trace() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    let said = expect(
+        dir,
+        0,
+        &[
+            "sim",
+            "run",
+            "crash-one",
+            "--seed",
+            "3",
+            "--twice",
+            "--json",
+            "report.json",
+        ],
+    );
+    assert!(said.contains("PASS") && said.contains("--seed 3"), "{said}");
+    let report = std::fs::read(dir.join("report.json")).expect("a report");
+    let report: serde_json::Value = serde_json::from_slice(&report).expect("a document");
+    assert_eq!(report["verdict"], "PASS");
+    assert_eq!(report["seed"], 3);
+    expect(dir, 2, &["sim", "run", "no-such-scenario"]);
+    expect(
+        dir,
+        2,
+        &["sim", "run", "crash-one", "--set", "nodes.cuont=3"],
+    );
+    let said = expect(
+        dir,
+        5,
+        &[
+            "sim",
+            "run",
+            "crash-one",
+            "--set",
+            "expect.lookup_success=>= 2",
+        ],
+    );
+    assert!(said.contains("FAIL"), "{said}");
+}

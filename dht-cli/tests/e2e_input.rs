@@ -1,0 +1,223 @@
+//! Bad input: a sentence that says what to do, the right exit code, nothing started.
+
+mod harness;
+
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use harness::cluster::Cluster;
+use harness::{ports, process, until};
+
+/// Runs `node run` with the first member's configuration, changed, and expects an exit code
+/// and a word in what it says.
+fn refused(dir: &Path, code: i32, change: impl Fn(&str) -> String, words: &[&str]) {
+    let ini = std::fs::read_to_string(dir.join("n1.ini")).expect("a configuration");
+    std::fs::write(dir.join("bad.ini"), change(&ini)).expect("written");
+    let said = process::expect(dir, code, &["node", "run", "-c", "bad.ini"]);
+    for word in words {
+        assert!(said.contains(word), "{word:?} is missing in: {said}");
+    }
+}
+
+#[test]
+fn configurations_that_make_no_sense_are_refused_with_the_remedy() {
+    let cluster = Cluster::new(1);
+    let dir = cluster.dir();
+    let add = |line: &'static str| move |ini: &str| format!("{ini}{line}\n");
+    refused(
+        dir,
+        2,
+        add("web_adress = 127.0.0.1:1"),
+        &["web_adress", "web_address"],
+    );
+    refused(
+        dir,
+        2,
+        |ini| ini.replace("n1.pem", "missing.pem"),
+        &["missing.pem"],
+    );
+    refused(
+        dir,
+        2,
+        |ini| ini.replace("ca/ca.crl", "missing.crl"),
+        &["missing.crl"],
+    );
+    refused(
+        dir,
+        2,
+        |ini| ini.replace("127.0.0.1", "example.org"),
+        &["example.org", "127.0.0.1"],
+    );
+    refused(
+        dir,
+        2,
+        |ini| ini.replace("cert = n1.pem\n", ""),
+        &["tls.cert"],
+    );
+    let said = process::expect(dir, 2, &["node", "run", "-c", "no-such.ini"]);
+    assert!(said.contains("no-such.ini"), "{said}");
+    std::fs::write(
+        dir.join("bad.toml"),
+        "[node]\nlisten = \"127.0.0.1:1\"\n[rign]\ncopies = 3\n",
+    )
+    .expect("written");
+    let said = process::expect(dir, 2, &["node", "run", "-c", "bad.toml"]);
+    assert!(said.contains("rign") && said.contains("ring"), "{said}");
+    for (setting, word) in [
+        ("ring.copies=0", "copies"),
+        ("ring.copies=99", "copies"),
+        ("ring.ttl=5", "unit"),
+        ("ring.copys=3", "copies"),
+        ("store.kind=redb", "memory"),
+        ("node.virtual=0", "virtual"),
+    ] {
+        let said = process::expect(dir, 2, &["node", "run", "-c", "n1.ini", "--set", setting]);
+        assert!(said.contains(word), "{setting}: {said}");
+    }
+}
+
+#[test]
+fn a_key_that_others_may_read_is_refused() {
+    let cluster = Cluster::new(1);
+    let key = cluster.dir().join("n1.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).expect("changed");
+    refused(cluster.dir(), 2, str::to_owned, &["chmod 600", "n1.key"]);
+}
+
+#[test]
+fn certificates_that_are_no_nodes_are_refused() {
+    let cluster = Cluster::new(2);
+    let dir = cluster.dir();
+    process::expect(
+        dir,
+        0,
+        &[
+            "cert", "issue", "--ca", "ca", "--name", "c1", "--role", "client", "--out", ".",
+        ],
+    );
+    refused(
+        dir,
+        2,
+        |ini| ini.replace("n1.pem", "c1.pem").replace("n1.key", "c1.key"),
+        &["client", "node"],
+    );
+    refused(
+        dir,
+        2,
+        |ini| ini.replace("n1.key", "n2.key"),
+        &["n2.key", "does not belong"],
+    );
+
+    process::expect(
+        dir,
+        0,
+        &["ca", "init", "--dir", "other", "--cluster", "test.example"],
+    );
+    process::expect(
+        dir,
+        0,
+        &[
+            "cert", "issue", "--ca", "other", "--name", "f1", "--out", ".",
+        ],
+    );
+    refused(
+        dir,
+        2,
+        |ini| ini.replace("n1.pem", "f1.pem").replace("n1.key", "f1.key"),
+        &["not issued by"],
+    );
+
+    process::expect(dir, 0, &["ca", "revoke", "--dir", "ca", "--cert", "n1.pem"]);
+    refused(dir, 2, str::to_owned, &["revoked"]);
+}
+
+#[test]
+fn occupied_ports_are_named() {
+    let cluster = Cluster::new(1);
+    let member = &cluster.members[0];
+    let (p2p, api, web) = (member.p2p, member.api, member.web);
+    let socket = UdpSocket::bind(("127.0.0.1", p2p)).expect("a port");
+    refused(cluster.dir(), 1, str::to_owned, &[&p2p.to_string()]);
+    drop(socket);
+    for port in [api, web] {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port");
+        refused(cluster.dir(), 1, str::to_owned, &[&port.to_string()]);
+        drop(listener);
+    }
+}
+
+#[test]
+fn plain_text_ports_off_loopback_are_refused() {
+    let cluster = Cluster::new(1);
+    let api = format!("api_address = 127.0.0.1:{}", cluster.members[0].api);
+    refused(
+        cluster.dir(),
+        2,
+        |ini| ini.replace(&api, "api_address = 0.0.0.0:0"),
+        &["insecure_plain_tcp"],
+    );
+}
+
+#[test]
+fn a_node_whose_seeds_do_not_answer_keeps_trying_and_says_so() {
+    let mut cluster = Cluster::new(1);
+    let ini = cluster.dir().join("n1.ini");
+    let nobody = ports::free();
+    let text = std::fs::read_to_string(&ini).expect("a configuration");
+    std::fs::write(&ini, format!("{text}bootstrap = 127.0.0.1:{nobody}\n")).expect("written");
+    cluster.start(0);
+    until("the log tells of it", Duration::from_secs(20), || {
+        let log = cluster.log(0);
+        if log.to_lowercase().contains("no seed") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    });
+    assert!(cluster.process(0).is_running());
+    let (status, _) = cluster
+        .http(0)
+        .ask("GET", "/readyz", b"")
+        .expect("answered");
+    assert_eq!(status, 503);
+    let (status, _) = cluster.http(0).ask("GET", "/livez", b"").expect("answered");
+    assert_eq!(status, 200);
+    let (status, _) = cluster
+        .http(0)
+        .ask("PUT", "/v1/kv/x", b"value")
+        .expect("answered");
+    assert_eq!(status, 503);
+    cluster.process(0).signal("TERM");
+    let (code, _) = cluster.process(0).wait(Duration::from_secs(33));
+    assert_eq!(code, Some(0), "nothing to hand over\n{}", cluster.log(0));
+}
+
+#[test]
+fn client_commands_say_what_is_wrong_with_what_they_are_given() {
+    let mut cluster = Cluster::new(1);
+    cluster.start_and_wait(0);
+    let (dir, node) = (cluster.dir().to_path_buf(), cluster.url(0));
+    let dht = |code: i32, arguments: &[&str]| {
+        process::expect(&dir, code, &[arguments, &["--node", &node]].concat())
+    };
+    dht(2, &["put", "", "x"]);
+    dht(2, &["put", &"k".repeat(1_025), "x"]);
+    std::fs::write(dir.join("large"), vec![7; (1 << 20) + 1]).expect("written");
+    dht(2, &["put", "k", "@large"]);
+    dht(2, &["put", "k", "@no-such-file"]);
+    dht(2, &["put", "k", "x", "--ttl", "5"]);
+    dht(2, &["put", "k", "x", "--copies", "256"]);
+    dht(2, &["put", "k"]);
+    dht(3, &["get", "k"]);
+    dht(0, &["put", "k", "v0", "--ttl", "0s"]);
+    dht(0, &["put", "k", "v1", "--copies", "0"]);
+    dht(0, &["put", "k", "v2", "--copies", "255"]);
+    assert_eq!(dht(0, &["get", "k"]), "v2");
+    let nobody = format!("127.0.0.1:{}", ports::free());
+    let said = process::expect(&dir, 4, &["get", "k", "--node", &nobody]);
+    assert!(said.contains(&nobody) && said.contains("--node"), "{said}");
+    process::expect(&dir, 2, &["get", "k", "--node", "ftp://x"]);
+    process::expect(&dir, 2, &["get", "k", "--node", "https://127.0.0.1:1"]);
+}

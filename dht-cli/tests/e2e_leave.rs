@@ -1,0 +1,121 @@
+//! SIGTERM hands the data over, and its exit code says so.
+
+mod harness;
+
+use std::time::{Duration, Instant};
+
+use harness::cluster::Cluster;
+use harness::gate;
+
+const RING: Duration = Duration::from_secs(5);
+
+/// The leave's own deadline, and a little for the process around it.
+const LEAVE: Duration = Duration::from_secs(33);
+
+/// Who waits for somebody that waits for him gives up at the deadline of 30 s; who does not,
+/// is done long before.
+const CIRCLE: Duration = Duration::from_secs(15);
+
+fn key(number: u32) -> Vec<u8> {
+    format!("key {number}").into_bytes()
+}
+
+fn value(number: u32) -> Vec<u8> {
+    format!("value {number} ").repeat(30).into_bytes()
+}
+
+fn started(count: usize) -> Cluster {
+    let mut cluster = Cluster::new(count);
+    for at in 0..count {
+        cluster.start(at);
+    }
+    cluster.await_ring(0, count, RING);
+    cluster
+}
+
+#[test]
+fn a_terminated_node_hands_over_even_values_of_one_copy() {
+    let mut cluster = started(5);
+    let mut http = cluster.http(0);
+    for number in 0..200 {
+        let copies = if number % 2 == 0 { "&copies=1" } else { "" };
+        http.put(&key(number), copies, &value(number))
+            .expect("stored");
+    }
+    // Each leaves in its turn, so that some of them held the only copy of something.
+    for (leaving, reader) in [(3, 1), (0, 4)] {
+        cluster.process(leaving).signal("TERM");
+        let (code, took) = cluster.process(leaving).wait(LEAVE);
+        println!(
+            "{} left in {:.2} s",
+            cluster.members[leaving].name,
+            took.as_secs_f64()
+        );
+        assert_eq!(code, Some(0), "all handed over\n{}", cluster.log(leaving));
+        cluster.members[leaving].process = None;
+        let mut http = cluster.http(reader);
+        for number in 0..200 {
+            let back = http.get(&key(number)).expect("readable at once");
+            assert_eq!(back, Some(value(number)), "{number}");
+        }
+    }
+    gate("one ring of three", cluster.await_ring(1, 3, RING), RING);
+}
+
+#[test]
+fn a_terminated_node_that_is_alone_says_what_it_drops() {
+    let mut cluster = started(1);
+    cluster
+        .http(0)
+        .put(b"kept by nobody else", "", b"x")
+        .expect("stored");
+    cluster.process(0).signal("TERM");
+    let (code, _) = cluster.process(0).wait(LEAVE);
+    assert_eq!(code, Some(4), "{}", cluster.log(0));
+}
+
+#[test]
+fn all_nodes_terminated_at_once_end_without_waiting_for_each_other_in_a_circle() {
+    let mut cluster = started(5);
+    let mut http = cluster.http(0);
+    for number in 0..100 {
+        http.put(&key(number), "", &value(number)).expect("stored");
+    }
+    for at in 0..5 {
+        cluster.process(at).signal("TERM");
+    }
+    let begin = Instant::now();
+    let mut ends = Vec::new();
+    for at in 0..5 {
+        let (code, _) = cluster.process(at).wait(LEAVE);
+        println!("{}: exit code {code:?}", cluster.members[at].name);
+        ends.push(code);
+    }
+    gate("all five ended after", begin.elapsed(), CIRCLE);
+    // In memory, what the last one holds is dropped, and it says so.
+    assert!(
+        ends.iter().all(|code| matches!(code, Some(0 | 4))),
+        "{ends:?}\n{}",
+        cluster.logs()
+    );
+}
+
+#[test]
+fn a_second_signal_ends_a_leave_at_once() {
+    let mut cluster = started(2);
+    let mut http = cluster.http(0);
+    for number in 0..50 {
+        http.put(&key(number), "&copies=1", &vec![7; 1 << 19])
+            .expect("stored");
+    }
+    cluster.process(0).signal("TERM");
+    cluster.process(0).signal("INT");
+    let (code, took) = cluster.process(0).wait(Duration::from_secs(10));
+    println!("exit code {code:?} after {:.2} s", took.as_secs_f64());
+    // The first may have been all it needed before the second came.
+    assert!(
+        matches!(code, Some(130 | 0)),
+        "{code:?}\n{}",
+        cluster.log(0)
+    );
+}

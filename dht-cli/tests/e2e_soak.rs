@@ -1,0 +1,297 @@
+//! Five processes, the source files of our own dependencies, and `kill -9`.
+//!
+//! Stages in the order of a bad day: the ring forms; every file is stored through one node
+//! and read through the others; a node dies while others read; it comes back after a minute
+//! and, killed again, at once; then the same happens to the founder. Each stage prints its
+//! figures with their gates, and a missed gate ends the run with exit code 101.
+//!
+//! Not part of a plain `cargo test`, for it takes minutes:
+//! `cargo test -p dht-cli --test e2e_soak`. `DHT_E2E_FILES` and `DHT_E2E_ABSENCE_SECONDS`
+//! change the number of files (2,000) and the long absence (60).
+
+mod harness;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use harness::cluster::{CLIENT_TIMEOUT, Cluster};
+use harness::http::Http;
+use harness::sources::{self, Source};
+use harness::tcp::Tcp;
+use harness::{gate, until};
+
+const RING: Duration = Duration::from_secs(5);
+const HEAL: Duration = Duration::from_secs(10);
+const REJOIN: Duration = Duration::from_secs(10);
+const CALL: Duration = Duration::from_secs(2);
+const REPAIR: Duration = Duration::from_secs(120);
+
+/// Copies of a record when nobody asks for another number.
+const COPIES: usize = 3;
+
+/// The member that stores everything, the founder.
+const WRITER: usize = 0;
+/// The member that dies first.
+const VICTIM: usize = 2;
+
+fn main() {
+    let begin = Instant::now();
+    let files = sources::collect(number("DHT_E2E_FILES", 2_000));
+    let absence = Duration::from_secs(number("DHT_E2E_ABSENCE_SECONDS", 60) as u64);
+    count(&files);
+    let copies = COPIES * files.len();
+
+    let mut cluster = Cluster::new(5);
+    for at in 0..5 {
+        cluster.start_and_wait(at);
+    }
+    gate(
+        "five nodes, one after another: one ring after",
+        cluster.await_ring(4, 5, RING),
+        RING,
+    );
+
+    let stored = store(&cluster, &files);
+    println!(
+        "stored through {}: {:.1} s",
+        cluster.members[WRITER].name,
+        stored.as_secs_f64()
+    );
+    let calm = read(&cluster, &files, &[1, 2, 3, 4], &AtomicUsize::new(0));
+    calm.report("read through the four others", files.len());
+
+    let killed = die_while_read(&mut cluster, &files);
+    come_back(&mut cluster, VICTIM, killed, absence, copies);
+    read(&cluster, &files, &[1, 3, 4], &AtomicUsize::new(0)).report("read again", files.len());
+    die_and_come_back_at_once(&mut cluster, VICTIM, copies);
+
+    let killed = Instant::now();
+    cluster.kill(WRITER);
+    gate(
+        "the founder killed: one ring of four after",
+        cluster.await_ring(1, 4, HEAL),
+        HEAL,
+    );
+    come_back(&mut cluster, WRITER, killed, absence, copies);
+    die_and_come_back_at_once(&mut cluster, WRITER, copies);
+
+    let last = read(&cluster, &files, &[0, 1, 2, 3, 4], &AtomicUsize::new(0));
+    last.report("read at the end, through all", files.len());
+    println!("e2e_soak passed in {:.0} s", begin.elapsed().as_secs_f64());
+}
+
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name)
+        .ok()
+        .map_or(default, |text| text.parse().expect("a number"))
+}
+
+fn count(files: &[Source]) {
+    let bytes: usize = files.iter().map(|file| file.content.len()).sum();
+    let empty = files.iter().filter(|file| file.content.is_empty()).count();
+    let tcp = files.iter().filter(|file| file.fits_tcp()).count();
+    let large = files.len() - tcp - empty;
+    println!(
+        "{} files, {bytes} bytes: {tcp} through both ports, {empty} empty and {large} above 65,495 bytes \
+         through HTTP only",
+        files.len()
+    );
+    assert!(
+        files.len() < 100 || large > 0,
+        "some files must be too large for the binary port"
+    );
+}
+
+/// Stores every file through one node: what fits through its binary port, the rest through
+/// HTTP. A PUT of the binary protocol has no answer, but a GET behind it waits for it.
+fn store(cluster: &Cluster, files: &[Source]) -> Duration {
+    const WRITERS: usize = 4;
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        for share in 0..WRITERS {
+            let (mut tcp, mut http) = (cluster.tcp(WRITER), cluster.http(WRITER));
+            scope.spawn(move || {
+                for file in files.iter().skip(share).step_by(WRITERS) {
+                    if !file.fits_tcp() {
+                        http.put(&file.key, "", &file.content).expect("stored");
+                        continue;
+                    }
+                    tcp.put(&file.key, 0, 0, &file.content).expect("sent");
+                    let back = tcp.get(&file.key).expect("answered");
+                    assert_eq!(back.as_ref(), Some(&file.content), "what was just stored");
+                }
+            });
+        }
+    });
+    begin.elapsed()
+}
+
+/// What reading showed.
+#[derive(Default)]
+struct Reading {
+    took: Duration,
+    reads: usize,
+    again: usize,
+    slowest: Duration,
+}
+
+impl Reading {
+    fn report(&self, what: &str, files: usize) {
+        println!(
+            "{what}: {} reads of {files} files identical in {:.1} s, {} calls tried again",
+            self.reads,
+            self.took.as_secs_f64(),
+            self.again,
+        );
+        gate("  the slowest call", self.slowest, CALL);
+    }
+}
+
+/// Reads every file through each of `readers`, all at once; an answer that is another value
+/// than the stored one fails the run, one that is none is tried again.
+fn read(cluster: &Cluster, files: &[Source], readers: &[usize], progress: &AtomicUsize) -> Reading {
+    let begin = Instant::now();
+    let parts: Vec<Reading> = std::thread::scope(|scope| {
+        let threads: Vec<_> = readers
+            .iter()
+            .map(|&reader| {
+                let mut client = Client {
+                    tcp: cluster.tcp(reader),
+                    http: cluster.http(reader),
+                };
+                scope.spawn(move || {
+                    let mut reading = Reading::default();
+                    for file in files {
+                        client.read(file, &mut reading);
+                        progress.fetch_add(1, Ordering::Relaxed);
+                    }
+                    reading
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a reader is content"))
+            .collect()
+    });
+    let mut all = Reading {
+        took: begin.elapsed(),
+        ..Reading::default()
+    };
+    for part in parts {
+        all.reads += part.reads;
+        all.again += part.again;
+        all.slowest = all.slowest.max(part.slowest);
+    }
+    all
+}
+
+struct Client {
+    tcp: Tcp,
+    http: Http,
+}
+
+impl Client {
+    fn read(&mut self, file: &Source, reading: &mut Reading) {
+        let what = format!("the value of {}", harness::hex(&file.key));
+        until(&what, CLIENT_TIMEOUT, || {
+            let begin = Instant::now();
+            let answer = if file.fits_tcp() {
+                self.tcp.get(&file.key)
+            } else {
+                self.http.get(&file.key)
+            };
+            reading.slowest = reading.slowest.max(begin.elapsed());
+            match answer {
+                Ok(Some(value)) => {
+                    assert!(value == file.content, "{what}: another value came back");
+                    reading.reads += 1;
+                    Ok(())
+                }
+                // The binary protocol says "not found" and "not now" with one word.
+                Ok(None) if file.fits_tcp() => {
+                    reading.again += 1;
+                    Err("FAILURE".into())
+                }
+                Ok(None) => panic!("{what}: not found, though it was acknowledged"),
+                Err(error) => {
+                    reading.again += 1;
+                    Err(error.to_string())
+                }
+            }
+        });
+    }
+}
+
+/// Kills a member when a third of the reading is done.
+fn die_while_read(cluster: &mut Cluster, files: &[Source]) -> Instant {
+    let readers = [1, 3, 4];
+    let progress = AtomicUsize::new(0);
+    let mut victim = cluster.members[VICTIM].process.take().expect("it runs");
+    let cluster = &*cluster;
+    let (killed, reading) = std::thread::scope(|scope| {
+        let progress = &progress;
+        let reading = scope.spawn(move || read(cluster, files, &readers, progress));
+        until("a third of the reading", Duration::from_secs(120), || {
+            let done = progress.load(Ordering::Relaxed);
+            if done >= files.len() {
+                Ok(())
+            } else {
+                Err(format!("{done} reads"))
+            }
+        });
+        let killed = Instant::now();
+        victim.kill();
+        gate(
+            "killed while others read: one ring of four after",
+            cluster.await_ring(1, 4, HEAL),
+            HEAL,
+        );
+        (killed, reading.join().expect("the readers are content"))
+    });
+    reading.report("read through three others meanwhile", files.len());
+    killed
+}
+
+/// Starts a member again `absence` after its death.
+fn come_back(cluster: &mut Cluster, at: usize, killed: Instant, absence: Duration, copies: usize) {
+    std::thread::sleep(absence.saturating_sub(killed.elapsed()));
+    let name = cluster.members[at].name.clone();
+    cluster.start(at);
+    let took = await_member(cluster, at);
+    gate(
+        &format!("{name} back after {} s: a member after", absence.as_secs()),
+        took,
+        REJOIN,
+    );
+    println!(
+        "  copies complete after {:.1} s",
+        cluster.await_repair(copies, REPAIR).as_secs_f64()
+    );
+}
+
+fn die_and_come_back_at_once(cluster: &mut Cluster, at: usize, copies: usize) {
+    let name = cluster.members[at].name.clone();
+    let killed = Instant::now();
+    cluster.kill(at);
+    cluster.start(at);
+    let gap = killed.elapsed();
+    let took = await_member(cluster, at);
+    gate(
+        &format!("{name} back after {} ms: a member after", gap.as_millis()),
+        took,
+        REJOIN,
+    );
+    println!(
+        "  copies complete after {:.1} s",
+        cluster.await_repair(copies, REPAIR).as_secs_f64()
+    );
+}
+
+/// Waits until a member says that it is one, and the ring that it has five.
+fn await_member(cluster: &mut Cluster, at: usize) -> Duration {
+    let begin = Instant::now();
+    cluster.await_ready(at, REJOIN);
+    cluster.await_ring((at + 1) % 5, 5, REJOIN);
+    begin.elapsed()
+}
