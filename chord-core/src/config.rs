@@ -106,6 +106,8 @@ pub enum ConfigError {
     Time(&'static str),
     /// A bound is too small to work with; the option's name.
     TooSmall(&'static str),
+    /// A bound is larger than a frame can carry; the option's name.
+    TooLarge(&'static str),
 }
 
 impl core::fmt::Display for ConfigError {
@@ -121,6 +123,7 @@ impl core::fmt::Display for ConfigError {
                 )
             }
             Self::TooSmall(name) => write!(f, "{name}: too small to work with"),
+            Self::TooLarge(name) => write!(f, "{name}: more than one frame can carry"),
         }
     }
 }
@@ -174,6 +177,9 @@ impl Config {
         }
         if self.page_bytes < 1_024 {
             return Err(ConfigError::TooSmall("page_bytes"));
+        }
+        if self.page_bytes as usize > crate::wire::PAGE_MAX {
+            return Err(ConfigError::TooLarge("page_bytes"));
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::message::{Key, Mark, Record, Refusal, Request, Response};
 use crate::node::{Cx, Node};
 use crate::ops::SlabKey;
 use crate::then::{Asker, Then};
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use crate::write::{Stage, Writing};
 
 /// What the gathered copies are for.
@@ -48,6 +48,13 @@ pub(crate) struct Gather {
     waiting: u8,
     settled: bool,
     deadline: Instant,
+}
+
+impl Gather {
+    /// This node was asleep: what waits, waits longer.
+    pub(crate) fn postpone(&mut self, by: Micros) {
+        self.deadline = self.deadline + by;
+    }
 }
 
 impl Node {

@@ -133,8 +133,10 @@ impl Node {
 
     /// The last other member said goodbye: this node is the ring.
     pub(crate) fn alone(&mut self, cx: &mut Cx) {
-        self.grant_floor = None;
-        self.own(cx, self.me.id, None, false);
+        if self.state == State::Joined {
+            self.grant_floor = None;
+            self.own(cx, self.me.id, None, false);
+        }
     }
 
     // ---- survey ------------------------------------------------------------------------

@@ -52,6 +52,13 @@ pub(crate) struct Leaving {
     farewells: usize,
 }
 
+impl Leaving {
+    /// This node was asleep: what waits, waits longer.
+    pub(crate) fn postpone(&mut self, by: Micros) {
+        self.deadline = self.deadline + by;
+    }
+}
+
 impl Node {
     /// `Command::Leave`.
     pub(crate) fn leave(&mut self, cx: &mut Cx, ticket: Ticket) {

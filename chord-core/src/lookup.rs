@@ -85,6 +85,13 @@ pub(crate) struct Search {
     failure: Failure,
 }
 
+impl Search {
+    /// This node was asleep: what waits, waits longer.
+    pub(crate) fn postpone(&mut self, by: Micros) {
+        self.deadline = self.deadline + by;
+    }
+}
+
 impl Node {
     /// Where this node would send somebody who looks for `target`. A route to the asker's
     /// own position skips the asker: it wants to know who is there beside itself.

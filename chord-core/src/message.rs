@@ -223,7 +223,7 @@ pub enum Request {
     },
     /// To a holder: store these; higher version wins.
     Replicate {
-        /// At most 1 MiB of values beyond the first.
+        /// At most a page ([`crate::wire::PAGE_MAX`] bytes) beyond the first.
         records: Vec<Record>,
         /// A client is waiting: refuse versions too far ahead. Repair accepts any.
         fresh: bool,

@@ -40,6 +40,9 @@ use crate::write::Writing;
 /// must have been asleep, and trusts nothing it believed before.
 const SLEPT: Micros = Micros::from_secs(1);
 
+/// The least time a call is given.
+const LEAST: Micros = Micros::from_millis(1);
+
 /// One ring position.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -244,13 +247,22 @@ impl Node {
     }
 
     fn answer(&mut self, cx: &mut Cx, op: OpId, result: Result<Response, CallError>) {
-        let Some(pending) = self.ops.take(op) else {
+        if self.ops.get(op).is_none_or(|pending| pending.to.is_none()) {
             return;
-        };
-        self.take_answer(cx, pending, result);
+        }
+        if let Some(pending) = self.ops.take(op) {
+            self.take_answer(cx, pending, result);
+        }
     }
 
     fn stored(&mut self, cx: &mut Cx, op: OpId, result: Result<StoreAnswer, StoreError>) {
+        if self
+            .ops
+            .get(op)
+            .is_none_or(|pending| !pending.then.is_of_store())
+        {
+            return;
+        }
         let Some(pending) = self.ops.take(op) else {
             return;
         };
@@ -323,6 +335,21 @@ impl Node {
         }
         self.ops.postpone(length);
         self.tasks.postpone(length);
+        self.searches
+            .values_mut()
+            .for_each(|search| search.postpone(length));
+        self.gathers
+            .values_mut()
+            .for_each(|gather| gather.postpone(length));
+        self.writes
+            .values_mut()
+            .for_each(|writing| writing.postpone(length));
+        for queued in &mut self.queued {
+            queued.deadline = queued.deadline + length;
+        }
+        if let Some(leaving) = &mut self.leaving {
+            leaving.postpone(length);
+        }
         self.contacts.forgive();
         self.spans.unsettle_all();
         self.want_repair(cx);
@@ -363,6 +390,9 @@ impl Node {
         deadline: Instant,
         then: Then,
     ) -> OpId {
+        // What was asked for too late is asked for all the same, and ends at once if nobody
+        // answers: every path stays the same, and no deadline lies in the past.
+        let deadline = deadline.max(cx.now.mono + LEAST);
         let late = cx.now.mono + self.contacts.late(to.id, &self.config);
         let pending = Pending {
             then,

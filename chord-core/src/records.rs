@@ -349,26 +349,32 @@ impl Node {
         }
     }
 
-    /// A write of this key has ended: the next one may begin.
+    /// A write of this key has ended: the next one may begin, and if it ends at once, the
+    /// one after it.
     pub(crate) fn next_in_line(&mut self, cx: &mut Cx, key: &Key) {
-        let Some(at) = self
-            .queued
-            .iter()
-            .position(|queued| queued.write.key == *key)
-        else {
-            return;
-        };
-        let Queued {
-            asker,
-            write,
-            deadline,
-        } = self.queued.remove(at);
-        if deadline <= cx.now.mono {
-            self.turn_away(cx, asker, Refusal::Settling);
-            self.next_in_line(cx, key);
-            return;
+        while !self.is_being_written(key)
+            && let Some(at) = self
+                .queued
+                .iter()
+                .position(|queued| queued.write.key == *key)
+        {
+            let Queued {
+                asker,
+                write,
+                deadline,
+            } = self.queued.remove(at);
+            if deadline <= cx.now.mono {
+                self.turn_away(cx, asker, Refusal::Settling);
+            } else {
+                self.serve_put(cx, asker, write, deadline);
+            }
         }
-        self.serve_put(cx, asker, write, deadline);
+    }
+
+    fn is_being_written(&self, key: &Key) -> bool {
+        self.writes
+            .iter()
+            .any(|(_, writing)| writing.key == *key && !writing.is_answered())
     }
 
     // ---- the group ---------------------------------------------------------------------

@@ -9,6 +9,7 @@ use crate::id::{Id, Span};
 use crate::message::{Head, Key, Record, Refusal, Request, Response, Route, VALUE_MAX};
 use crate::node::{Cx, Node};
 use crate::peer::Peer;
+use crate::repair::fitting;
 use crate::then::{Asker, Then, heads, page};
 use crate::time::Micros;
 
@@ -210,7 +211,7 @@ impl Node {
         let valid = |record: &Record| {
             record.value.len() <= VALUE_MAX
                 && (1..=64).contains(&record.header.copies)
-                && !(record.header.tombstone && !record.value.is_empty())
+                && (record.value.is_empty() || !record.header.tombstone)
         };
         if records.is_empty() || !records.iter().all(valid) {
             cx.refuse(ticket, Refusal::Invalid);
@@ -276,10 +277,12 @@ impl Node {
         first: Option<&Key>,
         result: Result<StoreAnswer, StoreError>,
     ) {
-        let Some((records, _)) = page(result) else {
+        let Some((mut records, _)) = page(result) else {
             cx.refuse(ticket, Refusal::Storage);
             return;
         };
+        // What does not fit is left out like a miss: whoever needs it asks again.
+        records.truncate(fitting(&records, self.config.page_bytes));
         let mark = first.and_then(|key| self.spans.mark(key.position()));
         cx.reply(ticket, Response::Fetched { records, mark });
     }

@@ -152,6 +152,32 @@ pub(crate) enum Asker {
 }
 
 impl Then {
+    /// Whether a store command went out for it, so that only the store may answer.
+    pub(crate) fn is_of_store(&self) -> bool {
+        matches!(
+            self,
+            Self::PrefetchStored { .. }
+                | Self::Read { .. }
+                | Self::GatherOwn { .. }
+                | Self::WriteRead { .. }
+                | Self::WriteStored { .. }
+                | Self::HolderStored { .. }
+                | Self::HolderFetched { .. }
+                | Self::HolderPaged { .. }
+                | Self::HolderDiscarded { .. }
+                | Self::OfferRead { .. }
+                | Self::ListedOwn { .. }
+                | Self::FetchedStored { .. }
+                | Self::PushRead { .. }
+                | Self::Swept
+                | Self::StraysListed
+                | Self::StraysRead { .. }
+                | Self::LeaveListed
+                | Self::LeaveRead { .. }
+                | Self::Dropped
+        )
+    }
+
     /// Whether nobody waits for the answer.
     pub(crate) fn is_told(&self) -> bool {
         matches!(self, Self::Told)

@@ -19,7 +19,7 @@ use crate::node::{Cx, Node};
 use crate::ops::SlabKey;
 use crate::peer::Peer;
 use crate::then::{Asker, Then};
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 
 /// Times a write is assigned anew above what a holder has.
 const TRIES_MAX: u8 = 4;
@@ -71,6 +71,11 @@ impl Writing {
             answered: false,
             full: false,
         }
+    }
+
+    /// This node was asleep: what waits, waits longer.
+    pub(crate) fn postpone(&mut self, by: Micros) {
+        self.deadline = self.deadline + by;
     }
 
     pub(crate) fn is_answered(&self) -> bool {
