@@ -362,7 +362,7 @@ impl Node {
         matches!(self.state, State::Joined | State::Leaving)
     }
 
-    /// Calls `to` with the measured timeout of that peer.
+    /// Calls `to` and waits three times as long as that peer usually takes.
     pub(crate) fn call(
         &mut self,
         cx: &mut Cx,
@@ -371,7 +371,10 @@ impl Node {
         class: Class,
         then: Then,
     ) {
-        let timeout = self.contacts.timeout(to.id, &self.config);
+        // Overdue at the measured timeout, which is a first signal; but an answer that comes
+        // later is still a word from the peer, and takes the suspicion back.
+        let timeout = self.contacts.timeout(to.id, &self.config).times(3);
+        let timeout = timeout.min(self.config.timeout_max);
         self.call_until(cx, to, request, class, 0, cx.now.mono + timeout, then);
     }
 

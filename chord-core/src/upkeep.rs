@@ -363,6 +363,7 @@ impl Node {
                 self.owner_overdue(cx, search);
             }
             Then::Replicated { .. } | Then::Gathered { .. } => self.check_alive(cx, to),
+            Then::Neighbours | Then::Notified | Then::Checked => self.suspect(cx, to),
             // A lost datagram is no death: the probe asks once more before it gives up.
             Then::Probed => self.tell(cx, to, Request::Ping),
             _ => {}

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chord_core::config::Config;
-use chord_core::event::*;
+use chord_core::event::{
+    Action, Command, Event, Failure, Notice, OpId, Outcome, Restored, State, StoreAnswer,
+    StoreCommand, Ticket,
+};
 use chord_core::id::Id;
-use chord_core::message::*;
+use chord_core::message::{Head, Key, Record};
 use chord_core::node::Node;
 use chord_core::peer::{Addr, Peer};
 use chord_core::time::{Instant, Micros, Now};
@@ -47,7 +50,7 @@ impl World {
                     },
                     restored,
                 );
-                Some(node.unwrap())
+                Some(node.expect("valid options"))
             })
             .collect();
         Self {
@@ -156,7 +159,7 @@ impl World {
             wall: (1 << 50) + self.now,
         };
         node.handle(now, event, &mut out);
-        node.check().unwrap();
+        node.check().expect("invariants hold");
         let me = node.me();
         for action in out {
             match action {
@@ -228,7 +231,7 @@ impl World {
 }
 
 fn key(n: usize) -> Key {
-    Key::new(Bytes::from(format!("key {n}"))).unwrap()
+    Key::new(Bytes::from(format!("key {n}"))).expect("short enough")
 }
 
 fn put(n: usize) -> Command {
