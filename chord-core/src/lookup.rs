@@ -787,11 +787,28 @@ impl Node {
                 );
             }
             Goal::Finger => self.learn(owner, &Some(search.target)),
-            Goal::Passive => self.consider(cx, owner),
+            Goal::Passive => self.consider_best(cx, Some(owner), &search.hops),
             Goal::Join => self.join_behind_owner(cx, owner),
             Goal::Strays => self.stray_owner_found(cx, owner),
             Goal::Leave => self.leave_owner_found(cx, owner),
             Goal::Client { .. } => {}
+        }
+    }
+
+    /// Of those who answered or were named, the next behind this node may be its true head.
+    /// Those who answered count too: the tables of two rings that know of each other lead
+    /// back and forth between them, and the name that comes out may be the one known before.
+    fn consider_best(&mut self, cx: &mut Cx, named: Option<Peer>, hops: &[Hop]) {
+        let answered = hops
+            .iter()
+            .filter(|hop| hop.round_trip.is_some())
+            .map(|hop| hop.peer);
+        let best = answered
+            .chain(named)
+            .filter(|peer| self.ring.is_better(*peer))
+            .min_by_key(|peer| self.me.id.distance(peer.id));
+        if let Some(best) = best {
+            self.consider(cx, best);
         }
     }
 
@@ -830,7 +847,8 @@ impl Node {
                 }
                 cx.finish(ticket, result);
             }
-            Goal::Finger | Goal::Passive => {}
+            Goal::Finger => {}
+            Goal::Passive => self.consider_best(cx, None, &search.hops),
             Goal::Join => self.join_failed(cx),
             Goal::Strays => self.stray_owner_missing(cx),
             Goal::Leave => self.leave_owner_missing(cx),

@@ -579,7 +579,14 @@ impl Node {
                 .any(|successor| successor.id == peer.id)
         };
         let better = |peer: Peer| ring.is_better(peer);
-        let chosen = self.passive.choose(cx.now.mono, draw, known, better);
+        // Somebody in the table between this node and its head is proof of a split.
+        let nearest = self
+            .table
+            .peers()
+            .first()
+            .copied()
+            .filter(|peer| better(*peer));
+        let chosen = nearest.or_else(|| self.passive.choose(cx.now.mono, draw, known, better));
         if let Some(peer) = chosen.or_else(|| self.forgotten_seed(draw)) {
             self.search_through(cx, self.me.id, peer, Goal::Passive);
         }
