@@ -24,6 +24,9 @@ const CONTACTS_MAX: usize = 192;
 /// for a while; each such mention must not cost two timeouts again.
 const DEATH_BELIEVED: Micros = Micros::from_secs(30);
 
+/// How long "I am not a member" is believed: entering a ring takes a few round trips.
+const OUTSIDE_BELIEVED: Micros = Micros::from_millis(300);
+
 /// When a call counts as late, before it is known how fast a peer answers.
 const LATE_FIRST: Micros = Micros::from_millis(250);
 
@@ -34,7 +37,7 @@ struct Contact {
     estimate: Estimate,
     /// The life that is dead, 0: none.
     dead: u32,
-    died: Instant,
+    believed_until: Instant,
     probing: bool,
 }
 
@@ -104,7 +107,7 @@ impl Contacts {
                     heard: now,
                     estimate: Estimate::default(),
                     dead: 0,
-                    died: Instant(0),
+                    believed_until: Instant(0),
                     probing: false,
                 };
                 let at = self.list.partition_point(|contact| contact.id < id);
@@ -131,6 +134,7 @@ impl Contacts {
         contact.heard = now;
         if contact.dead != 0 && peer.incarnation >= contact.dead {
             contact.dead = 0;
+            contact.believed_until = now;
         }
         let Some(sample) = round_trip else { return };
         let sample = u32::try_from(sample.0).unwrap_or(u32::MAX).max(1);
@@ -170,9 +174,7 @@ impl Contacts {
     /// Whether this life of `peer` is known to be dead.
     pub(crate) fn is_dead(&self, peer: Peer, now: Instant) -> bool {
         self.find(peer.id).is_some_and(|contact| {
-            contact.dead != 0
-                && contact.dead >= peer.incarnation
-                && now.since(contact.died) < DEATH_BELIEVED
+            contact.dead != 0 && contact.dead >= peer.incarnation && now < contact.believed_until
         })
     }
 
@@ -192,10 +194,19 @@ impl Contacts {
 
     /// Two signals: this life is over. True if that is news.
     pub(crate) fn died(&mut self, peer: Peer, now: Instant) -> bool {
+        self.died_for(peer, DEATH_BELIEVED, now)
+    }
+
+    /// It said itself that it is no member: true for the moment, and perhaps not for long.
+    pub(crate) fn is_outside(&mut self, peer: Peer, now: Instant) -> bool {
+        self.died_for(peer, OUTSIDE_BELIEVED, now)
+    }
+
+    fn died_for(&mut self, peer: Peer, believed: Micros, now: Instant) -> bool {
         let news = !self.is_dead(peer, now);
         let contact = self.entry(peer.id, now);
         contact.dead = contact.dead.max(peer.incarnation);
-        contact.died = now;
+        contact.believed_until = contact.believed_until.max(now + believed);
         news
     }
 

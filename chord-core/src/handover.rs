@@ -152,11 +152,7 @@ impl Node {
             .iter()
             .position(|peer| peer.id == from.id)
             .map(|at| at + 1);
-        let staying = group
-            .iter()
-            .filter(|peer| !self.repair.excluded.contains(peer))
-            .count()
-            + 1;
+        let staying = group.len() + 1;
         let clean = self.repair.is_clean() && self.spans.pieces().is_empty();
         let verdicts = heads
             .iter()

@@ -379,8 +379,8 @@ impl Node {
 
     // ---- the group ---------------------------------------------------------------------
 
-    /// The next `most` live successors with distinct addresses: holders and those who may
-    /// become holders, in order.
+    /// The next `most` live successors with distinct addresses that do not leave: holders
+    /// and those who may become holders, in order.
     pub(crate) fn candidates(&self, most: usize, now: Instant) -> Vec<Peer> {
         let mut found: Vec<Peer> = Vec::with_capacity(most);
         for &peer in self.ring.successors() {
@@ -389,6 +389,7 @@ impl Node {
                 && peer.addr != self.me.addr
                 && !found.iter().any(known)
                 && !self.contacts.is_dead(peer, now)
+                && !self.repair.hands_over(peer)
             {
                 found.push(peer);
             }
@@ -406,6 +407,7 @@ impl Node {
             .iter()
             .copied()
             .chain(self.ring.predecessor());
+        let ring = ring.filter(|peer| !self.repair.hands_over(*peer));
         let absent = self.passive.absent(now, self.config.forget);
         for addr in core::iter::once(self.me.addr)
             .chain(ring.map(|p| p.addr))

@@ -24,7 +24,7 @@ use crate::message::{Head, Key, Mark, Request, Response};
 use crate::node::{Cx, Node};
 use crate::peer::Peer;
 use crate::then::{Then, heads, page};
-use crate::time::{Instant, Micros};
+use crate::time::Micros;
 use crate::upkeep::Task;
 
 /// Keys asked for at once.
@@ -98,6 +98,11 @@ impl Repair {
         self.clean.is_some_and(|clean| clean >= self.arrivals)
     }
 
+    /// Whether this member hands over: it counts for nothing any more.
+    pub(crate) fn hands_over(&self, peer: Peer) -> bool {
+        self.excluded.iter().any(|gone| gone.supersedes(peer))
+    }
+
     fn compare(&mut self, round: u64, at: u8) -> Option<&mut Compare> {
         let round = self.round.as_mut().filter(|running| running.id == round)?;
         round.compares.get_mut(usize::from(at))
@@ -130,7 +135,7 @@ impl Node {
             return;
         }
         let most = usize::from(self.config.copies_max).saturating_sub(1);
-        let group = self.holders_to_compare(most, cx.now.mono);
+        let group = self.candidates(most, cx.now.mono);
         if self.repair.group.as_ref() != Some(&(owned, group.clone())) {
             self.repair.group = Some((owned, group.clone()));
             self.repair.epoch = self.tick(cx.now.wall);
@@ -141,19 +146,6 @@ impl Node {
             return;
         }
         self.begin_round(cx, owned, &group);
-    }
-
-    fn holders_to_compare(&self, most: usize, now: Instant) -> Vec<Peer> {
-        let mut group = self.candidates(most + self.repair.excluded.len(), now);
-        group.retain(|peer| {
-            !self
-                .repair
-                .excluded
-                .iter()
-                .any(|gone| gone.supersedes(*peer))
-        });
-        group.truncate(most);
-        group
     }
 
     fn begin_round(&mut self, cx: &mut Cx, owned: Span, group: &[Peer]) {

@@ -398,14 +398,19 @@ impl Node {
         }
         match result {
             Ok(Response::Refused(Refusal::NotMember { incarnation })) => {
-                let life = (*incarnation).max(to.incarnation);
-                self.died(
-                    cx,
-                    Peer {
-                        incarnation: life,
-                        ..to
-                    },
-                );
+                let life = (*incarnation).saturating_sub(1);
+                if life >= to.incarnation {
+                    self.died(
+                        cx,
+                        Peer {
+                            incarnation: life,
+                            ..to
+                        },
+                    );
+                } else if self.is_member() {
+                    self.contacts.is_outside(to, cx.now.mono);
+                    self.buried(cx, to);
+                }
             }
             Ok(_) => {
                 let round_trip = cx.now.mono.since(pending.sent);
@@ -438,16 +443,22 @@ impl Node {
 
     /// This life of `peer` is over: two signals, a restart, or a reset connection.
     pub(crate) fn died(&mut self, cx: &mut Cx, peer: Peer) {
-        let news = self.contacts.died(peer, cx.now.mono);
-        self.table.forget(peer);
-        if news {
+        if self.contacts.died(peer, cx.now.mono) {
             cx.notice(Notice::PeerLost { peer });
         }
-        let was_near = self
+        self.buried(cx, peer);
+    }
+
+    /// Draws the consequences of a death.
+    fn buried(&mut self, cx: &mut Cx, peer: Peer) {
+        self.table.forget(peer);
+        let near = self
             .ring
             .successors()
             .iter()
-            .any(|known| peer.supersedes(*known));
+            .copied()
+            .chain(self.ring.predecessor());
+        let was_near = near.into_iter().any(|known| peer.supersedes(known));
         if was_near {
             self.passive.add(peer, Some(cx.now.mono), cx.now.mono);
         }
@@ -457,6 +468,19 @@ impl Node {
             self.want_repair(cx);
         }
         self.rectify_after_death(cx, peer);
+        self.alone_again(cx);
+    }
+
+    /// The head is this node itself, and whoever came in before it is gone again.
+    pub(crate) fn alone_again(&mut self, cx: &mut Cx) {
+        let now = cx.now.mono;
+        let gone = self
+            .ring
+            .predecessor()
+            .is_none_or(|p| self.contacts.is_dead(p, now));
+        if self.ring.head().is_none() && gone && self.spans.owned().is_some() {
+            self.alone(cx);
+        }
     }
 
     /// Drops every head known to be dead. `left`: the last one said goodbye.
