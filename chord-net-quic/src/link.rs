@@ -30,7 +30,7 @@ use crate::tasks::Tasks;
 mod bulk;
 
 /// Most bytes of bulk bodies that a host holds at a time.
-pub(crate) const BODIES_MAX: usize = 32 << 20;
+const BODIES_MAX: usize = 32 << 20;
 /// Most bytes queued for one connection. Calls and answers in flight stay below it; who
 /// exceeds it has stopped reading.
 const QUEUE_MAX: usize = 4 << 20;
@@ -72,11 +72,21 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     pub(crate) inbox: mpsc::Sender<Heard>,
     /// Memory for bulk bodies, in bytes.
-    pub(crate) bodies: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
     pub(crate) bytes_received: Arc<AtomicU64>,
 }
 
 impl Shared {
+    /// Nothing received, all memory free.
+    pub(crate) fn new(tasks: Tasks, inbox: mpsc::Sender<Heard>) -> Self {
+        Self {
+            tasks,
+            inbox,
+            bodies: Arc::new(Semaphore::new(BODIES_MAX)),
+            bytes_received: Arc::default(),
+        }
+    }
+
     async fn tell(&self, heard: Heard) {
         // The driver is gone only when the host stops.
         let _ = self.inbox.send(heard).await;

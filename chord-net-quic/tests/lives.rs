@@ -5,7 +5,8 @@ mod common;
 use bytes::Bytes;
 use chord_net_quic::identity::Kind;
 use chord_net_quic::{Node, NodeConfig, PutOptions, StartError, Stopped};
-use common::{Cluster, config, in_order, joined, key, log, until};
+use common::{Cluster, PATIENCE, config, in_order, joined, key, log, stranger, until};
+use quinn::ConnectionError;
 
 /// Starts on an address that was just given up, once it is free.
 async fn start_again(cluster: &Cluster, config: impl Fn() -> NodeConfig) -> Node {
@@ -223,4 +224,69 @@ async fn an_unreachable_seed_is_tried_again_and_the_log_says_so() {
     let late = late.await;
     joined(&early).await;
     in_order(&[early, late]).await;
+}
+
+/// How the node's end of a connection that it accepted looks when it is over.
+async fn closed(connection: &quinn::Connection) -> ConnectionError {
+    tokio::time::timeout(PATIENCE, connection.closed())
+        .await
+        .expect("it is over")
+}
+
+#[tokio::test]
+async fn a_killed_node_says_nothing_and_its_next_life_tells_peers_that_it_forgot_them() {
+    let mut cluster = Cluster::new();
+    let identity = cluster.identity();
+    let dir = tempfile::tempdir().expect("a directory");
+    let data_dir = || Some(dir.path().to_owned());
+    let node = NodeConfig {
+        data_dir: data_dir(),
+        ..config(identity.clone(), &[])
+    };
+    let node = cluster.start(node).await;
+    let addr = node.addr();
+    let peer = cluster.issue(Kind::Node);
+    let endpoint = stranger::endpoint(Some(&peer));
+    let (connection, mut send, _recv) = stranger::introduced(&endpoint, addr).await;
+    node.kill();
+    drop(node);
+    let next = start_again(&cluster, || NodeConfig {
+        listen: addr,
+        data_dir: data_dir(),
+        ..config(identity.clone(), &[])
+    });
+    let _next = next.await;
+    // Had the first life said goodbye, the reason would be another.
+    let _ = send.write_all(&stranger::bytes(&stranger::hello(1))).await;
+    assert_eq!(closed(&connection).await, ConnectionError::Reset);
+}
+
+#[tokio::test]
+async fn a_node_that_leaves_says_so_to_its_peers() {
+    let mut cluster = Cluster::new();
+    let node = cluster.ring(1).await.remove(0);
+    let peer = cluster.issue(Kind::Node);
+    let endpoint = stranger::endpoint(Some(&peer));
+    let (connection, _send, _recv) = stranger::introduced(&endpoint, node.addr()).await;
+    node.shutdown().await;
+    match closed(&connection).await {
+        ConnectionError::ApplicationClosed(close) => assert_eq!(close.error_code, 1_u32.into()),
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn the_later_of_two_connections_that_one_peer_dials_stays() {
+    let mut cluster = Cluster::new();
+    let node = cluster.ring(1).await.remove(0);
+    let peer = cluster.issue(Kind::Node);
+    let endpoint = stranger::endpoint(Some(&peer));
+    let (first, _send, _recv) = stranger::introduced(&endpoint, node.addr()).await;
+    let (second, _send, _recv) = stranger::introduced(&endpoint, node.addr()).await;
+    match closed(&first).await {
+        ConnectionError::ApplicationClosed(close) => assert_eq!(close.error_code, 3_u32.into()),
+        other => panic!("{other}"),
+    }
+    assert_eq!(second.close_reason(), None);
+    until("one is left", || async { node.counters().connections == 1 }).await;
 }

@@ -1,15 +1,15 @@
 //! Setting up a host: every check first, then the socket, then the loop.
 
+use std::collections::{HashMap, VecDeque};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use chord_core::event::Restored;
 use chord_core::id::Id;
 use chord_core::node::Node;
 use chord_core::peer::Addr;
 use chord_core::wire::{Hello, WIRE_VERSION};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::api::{NodeConfig, POSITIONS_MAX, StartError, Stopped, StoreKind};
 use crate::clock;
@@ -18,7 +18,7 @@ use crate::driver::tickets::Tickets;
 use crate::driver::{Ask, CHORES, Driver, seeds};
 use crate::endpoint::Endpoint;
 use crate::identity::{self, Identity, ResetKey};
-use crate::link::{BODIES_MAX, Shared};
+use crate::link::Shared;
 use crate::peers::{Local, Peers};
 use crate::state::{self, State};
 use crate::store::{Store, memory::Memory};
@@ -43,28 +43,18 @@ pub(crate) struct Running {
 
 /// Starts a host on the runtime of the current thread.
 pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
-    let NodeConfig {
-        listen,
-        advertise,
-        join,
-        data_dir,
-        positions,
-        identity,
-        ring,
-        store,
-    } = config;
-    ring.validate()?;
+    config.ring.validate()?;
+    let (listen, positions) = (config.listen, config.positions);
     if positions == 0 || positions > POSITIONS_MAX {
         return Err(StartError::Positions(positions));
     }
-    if listen.ip().is_unspecified() && advertise.is_none() {
+    if listen.ip().is_unspecified() && config.advertise.is_none() {
         return Err(StartError::Advertise(listen));
     }
-    let host = identity.node_id()?;
-    let cluster = identity.cluster().to_string();
-    let life = Life::begin(data_dir.as_deref(), &cluster, host)?;
-    let (socket, addr) = bind(listen, advertise)?;
-
+    let host = config.identity.node_id()?;
+    let cluster = config.identity.cluster().to_string();
+    let life = Life::begin(config.data_dir.as_deref(), &cluster, host)?;
+    let (socket, addr) = bind(listen, config.advertise)?;
     let me = Local {
         host,
         incarnation: life.incarnation,
@@ -78,17 +68,12 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
         addr: me.addr,
         positions,
     };
-    let nodes = nodes(&me, ring, &life.restored)?;
+    let nodes = nodes(&me, config.ring, &life.restored)?;
     let (tasks, stopped) = Tasks::new();
     let (inbox, heard) = mpsc::channel(INBOX);
     let (asks, asked) = mpsc::channel(ASKS);
-    let bytes_received = Arc::new(AtomicU64::new(0));
-    let shared = Shared {
-        tasks: tasks.clone(),
-        inbox,
-        bodies: Arc::new(Semaphore::new(BODIES_MAX)),
-        bytes_received: bytes_received.clone(),
-    };
+    let shared = Shared::new(tasks.clone(), inbox);
+    let identity = config.identity;
     let endpoint = Endpoint::new(
         socket,
         identity.clone(),
@@ -101,27 +86,21 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
         address: listen,
         source,
     })?;
-    let board = Arc::new(Board::new(bytes_received, endpoint.refusals()));
-    let now = clock::mono();
+    let board = Arc::new(Board::new(
+        shared.bytes_received.clone(),
+        endpoint.refusals(),
+    ));
     let driver = Driver {
-        members: vec![false; nodes.len()],
-        nodes,
-        peers: Peers::new(me, now),
-        lines: std::collections::HashMap::new(),
-        endpoint: endpoint.clone(),
-        shared,
-        store: open_store(store),
-        tickets: Tickets::default(),
-        queue: std::collections::VecDeque::new(),
-        actions: Vec::new(),
-        identity: identity.clone(),
         state: life.state,
-        board: board.clone(),
-        started: now,
-        next_chores: now + CHORES,
-        next_warnings: now,
-        leaving: None,
-        ending: None,
+        store: open_store(config.store),
+        ..Driver::new(
+            nodes,
+            me,
+            endpoint.clone(),
+            shared,
+            identity.clone(),
+            board.clone(),
+        )
     };
     let ends = tasks.clone();
     tasks.spawn(async move { ends.stop(driver.run(asked, heard).await) });
@@ -132,7 +111,7 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
             "it takes no connections any more".to_owned(),
         ));
     });
-    tasks.spawn(seeds::join(join, asks.downgrade(), board.clone()));
+    tasks.spawn(seeds::join(config.join, asks.downgrade(), board.clone()));
     Ok(Running {
         id: host,
         addr,
@@ -142,6 +121,40 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
         tasks,
         stopped,
     })
+}
+
+impl Driver {
+    /// A host at the beginning of its life, with an empty store and no data directory.
+    fn new(
+        nodes: Vec<Node>,
+        me: Local,
+        endpoint: Endpoint,
+        shared: Shared,
+        identity: Identity,
+        board: Arc<Board>,
+    ) -> Self {
+        let now = clock::mono();
+        Self {
+            members: vec![false; nodes.len()],
+            nodes,
+            peers: Peers::new(me, now),
+            lines: HashMap::new(),
+            endpoint,
+            shared,
+            store: Box::new(Memory::new()),
+            tickets: Tickets::default(),
+            queue: VecDeque::new(),
+            actions: Vec::new(),
+            identity,
+            state: None,
+            board,
+            started: now,
+            next_chores: now + CHORES,
+            next_warnings: now,
+            leaving: None,
+            ending: None,
+        }
+    }
 }
 
 /// What a start finds in the data directory, or makes up without one.
