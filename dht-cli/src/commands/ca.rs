@@ -160,7 +160,7 @@ fn revoke(args: &Revoke) -> Result<Exit, Stop> {
     }
     .map_err(refused)?;
     term::say(format!(
-        "revoked {} ({}, serial {})\ncopy {} number {} to a node, and it travels on from there",
+        "revoked {} ({}, serial {})\ncopy {} number {} to every node: each reads it again by itself",
         entry.name,
         entry.role,
         entry.serial,
