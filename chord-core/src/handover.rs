@@ -57,6 +57,15 @@ impl Node {
             cx.reply(ticket, response);
             return;
         }
+        let now = cx.now.mono;
+        let between = |peer: &Peer| {
+            Id::between(after, peer.id, from.id) && !self.contacts.is_dead(*peer, now)
+        };
+        if self.ring.successors().iter().any(between) {
+            // It gives away what is somebody else's.
+            cx.refuse(ticket, Refusal::Invalid);
+            return;
+        }
         self.exclude(from);
         self.grant_floor = None;
         // In a ring of two the yielded span begins at ourselves: all is ours again.

@@ -396,6 +396,11 @@ impl Node {
             self.enter_behind(cx, member);
             return;
         };
+        let records: Vec<_> = records
+            .into_iter()
+            .filter(|record| record.header.version.time < 1 << 63)
+            .map(|record| self.clamp(record, cx))
+            .collect();
         let last = records.last().map(|record| record.key.clone());
         if records.is_empty() || last <= after {
             self.enter_behind(cx, member);

@@ -309,15 +309,28 @@ impl Node {
         self.write_out(cx, key, record);
     }
 
+    /// A version above one that is stored. One from far in the future, which no honest clock
+    /// assigned, is topped for this key only and does not become our clock.
+    pub(crate) fn version_above(&mut self, cx: &Cx, above: u64) -> Version {
+        let horizon = cx.now.wall.saturating_add(self.config.skew_max.0);
+        if above > horizon {
+            return Version {
+                time: above.saturating_add(1),
+                writer: self.me.id,
+            };
+        }
+        self.clock = self.clock.max(above);
+        Version {
+            time: self.tick(cx.now.wall),
+            writer: self.me.id,
+        }
+    }
+
     /// The record that `write` makes of what is stored.
     fn next_version(&mut self, cx: &Cx, write: &Write, newest: Option<&Record>) -> Record {
         let now = cx.now.mono;
         let above = newest.map_or(0, |stored| stored.header.version.time);
-        self.clock = self.clock.max(above);
-        let version = Version {
-            time: self.tick(cx.now.wall),
-            writer: self.me.id,
-        };
+        let version = self.version_above(cx, above);
         let asked = if write.copies == 0 {
             self.config.copies
         } else {

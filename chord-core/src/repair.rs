@@ -312,7 +312,8 @@ impl Node {
         let command = StoreCommand::List {
             span: Span::new(begin, upto),
             after: None,
-            bytes_max: self.config.page_bytes.saturating_mul(4),
+            // Heads of one page of theirs: what is ours there is of the same order.
+            bytes_max: u32::MAX,
         };
         let then = Then::ListedOwn {
             round,

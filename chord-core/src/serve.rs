@@ -4,7 +4,7 @@
 //! so that stale entries of its earlier life vanish from lists before it joins again. A
 //! holder answers about copies whatever it owns.
 
-use crate::event::{Class, State, StoreAnswer, StoreCommand, StoreError, Terms, Ticket};
+use crate::event::{State, StoreAnswer, StoreCommand, StoreError, Terms, Ticket};
 use crate::id::{Id, Span};
 use crate::message::{Head, Key, Record, Refusal, Request, Response, Route, VALUE_MAX};
 use crate::node::{Cx, Node};
@@ -32,7 +32,18 @@ impl Node {
             cx.refuse(ticket, Refusal::NotMember { incarnation });
             return;
         }
-        let costs = !matches!(terms.class, Class::Ring);
+        // By what it is, not by what the sender calls it.
+        let costs = matches!(
+            request,
+            Request::Put(_)
+                | Request::Get { .. }
+                | Request::Replicate { .. }
+                | Request::Fetch { .. }
+                | Request::Pull { .. }
+                | Request::List { .. }
+                | Request::Offer { .. }
+                | Request::Discard { .. }
+        );
         if costs && self.ops.len() >= self.config.ops_max as usize {
             cx.refuse(
                 ticket,
@@ -59,6 +70,13 @@ impl Node {
                 self.farewell(cx, from);
             }
             Request::Yield { after } => self.serve_yield(cx, ticket, from, after),
+            // An operation id is its gateway's to give: nobody may use up another's.
+            Request::Put(write)
+                if write.operation.gateway != from.id
+                    || write.operation.incarnation != from.incarnation =>
+            {
+                cx.refuse(ticket, Refusal::Invalid);
+            }
             Request::Put(write) => {
                 self.serve_put(cx, Asker::Peer(ticket), write, terms.deadline);
             }
@@ -98,7 +116,12 @@ impl Node {
                 self.serve_list(cx, ticket, from, span, after, bytes_max);
             }
             Request::Mark { span, mark } => {
-                if span.upto == from.id && mark.rank > 0 {
+                let horizon = cx.now.wall.saturating_add(self.config.skew_max.0);
+                let sane = span.upto == from.id
+                    && mark.rank > 0
+                    && mark.epoch <= horizon
+                    && (!span.contains(self.me.id) || span.is_whole());
+                if sane {
                     self.spans.hold(span, Some(mark), cx.now.mono);
                     cx.reply(ticket, Response::Done);
                 } else {
@@ -349,8 +372,7 @@ impl Node {
     ) {
         let foreign = |head: &Head| {
             let position = head.key.position();
-            let vouched = self.spans.mark(position).is_some();
-            !self.spans.owns(position) && vouched && from.id != self.me.id
+            !self.spans.owns(position) && self.spans.is_marked_by(position, from.id)
         };
         if !heads.iter().all(foreign) {
             cx.refuse(ticket, Refusal::Invalid);

@@ -148,7 +148,8 @@ impl Spans {
             return;
         }
         if mark.is_some() {
-            self.held.retain(|held| !span.covers(held.span));
+            // An owner has one span: what it marked before is part of this, or its no more.
+            self.held.retain(|held| held.span.upto != span.upto);
         }
         if self.held.len() >= HELD_MAX {
             let oldest = (0..self.held.len()).min_by_key(|&at| self.held[at].heard);
@@ -159,6 +160,13 @@ impl Spans {
             mark,
             heard: now,
         });
+    }
+
+    /// Whether `owner` itself counts this node among the holders of `position`.
+    pub(crate) fn is_marked_by(&self, position: Id, owner: Id) -> bool {
+        self.held.iter().any(|held| {
+            held.span.upto == owner && held.mark.is_some() && held.span.contains(position)
+        })
     }
 
     /// The latest mark that covers `position`.
@@ -297,8 +305,9 @@ mod tests {
         let mut spans = Spans::new(at(100));
         let early = Mark { epoch: 1, rank: 2 };
         let late = Mark { epoch: 5, rank: 1 };
-        spans.hold(span(10, 20), Some(early), Instant(0));
+        spans.hold(span(10, 30), Some(early), Instant(0));
         spans.hold(span(5, 30), Some(late), Instant(1));
+        assert!(spans.is_marked_by(at(15), at(30)) && !spans.is_marked_by(at(15), at(20)));
         assert_eq!(spans.mark(at(15)), Some(late));
         assert_eq!(spans.held.len(), 1);
         assert_eq!(spans.mark(at(40)), None);

@@ -208,6 +208,8 @@ impl Node {
             writing.waiting = writing.waiting.saturating_add(1);
             self.replicate(cx, key, peer, &record);
         }
+        // What now lies with a replacement must be seen by a round before it is surplus.
+        self.repair.arrived();
         self.want_repair(cx);
     }
 
@@ -294,11 +296,7 @@ impl Node {
         let record = writing.record.clone();
         let (stored, needed, full) = (writing.stored, writing.needed, writing.full);
         if let (Some(newer), Some(mut record)) = (again, record) {
-            self.clock = self.clock.max(newer.time);
-            let version = Version {
-                time: self.tick(cx.now.wall),
-                writer: self.me.id,
-            };
+            let version = self.version_above(cx, newer.time);
             record.header.version = version;
             self.write_out(cx, key, record);
             return;

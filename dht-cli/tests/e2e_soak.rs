@@ -276,6 +276,10 @@ fn die_and_come_back_at_once(cluster: &mut Cluster, at: usize, copies: usize) {
     cluster.kill(at);
     cluster.start(at);
     let gap = killed.elapsed();
+    assert!(
+        gap < Duration::from_millis(500),
+        "{name} was away for {gap:?}"
+    );
     let took = await_member(cluster, at);
     gate(
         &format!("{name} back after {} ms: a member after", gap.as_millis()),

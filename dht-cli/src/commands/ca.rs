@@ -44,7 +44,7 @@ pub(super) struct List {
     json: bool,
 }
 
-/// Revoke a certificate: write a new ca.crl, to be copied to at least one node
+/// Revoke a certificate: write a new ca.crl, to be copied to every node
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  dht-cli ca revoke --dir ca --cert n3.pem")]
 #[command(group = clap::ArgGroup::new("which").required(true))]
