@@ -197,22 +197,26 @@ impl Node {
         }
     }
 
-    /// Whether everybody reachable is starting or lost, and this node comes first.
+    /// Whether everybody reachable is starting or lost, and it is this node's turn: the lowest
+    /// id comes first, each other one a little later, since those before it may be newcomers
+    /// that were never in the ring and found nothing.
     fn may_found_again(&self, now: Instant) -> bool {
         let Some(since) = self.joining.since else {
             return false;
         };
         let was_in_a_ring = self.state == State::Lost || !self.passive.is_empty();
         let contacts = &self.joining.contacts;
+        let before_us = contacts
+            .iter()
+            .filter(|(peer, heard)| *heard == Heard::Starting && !peer.is_seed())
+            .filter(|(peer, _)| peer.id < self.me.id)
+            .count();
+        let turn = FOUND_AGAIN.times(1 + u64::try_from(before_us).unwrap_or(u64::MAX));
         was_in_a_ring
-            && now.since(since) >= FOUND_AGAIN
+            && now.since(since) >= turn
             && contacts
                 .iter()
                 .all(|(_, heard)| matches!(heard, Heard::Silent | Heard::Starting))
-            && contacts
-                .iter()
-                .filter(|(peer, heard)| *heard == Heard::Starting && !peer.is_seed())
-                .all(|(peer, _)| self.me.id < peer.id)
     }
 
     pub(crate) fn surveyed(

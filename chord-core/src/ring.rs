@@ -173,9 +173,7 @@ impl Ring {
             Query::Candidate(candidate) => self.is_better(candidate),
         };
         if still_wanted && let Some(list) = its_successors {
-            let mut whole = Vec::with_capacity(list.len() + 1);
-            whole.push(peer);
-            whole.extend_from_slice(list);
+            let whole = self.with_what_it_lacks(peer, list);
             self.replace(&whole);
         }
         match its_predecessor {
@@ -247,6 +245,29 @@ impl Ring {
     #[must_use]
     pub fn digest(&self) -> u64 {
         digest(&self.successors)
+    }
+
+    /// The answering peer and its list. Where that list is short and does not come round to
+    /// this node, the peer does not know the whole ring: it has just come in, or it is from
+    /// another ring that was parted from ours. To take its list alone would trade sixteen
+    /// successors for one, and the trade would spread backwards round the ring; so what we
+    /// had behind the peer stays until a list that comes round replaces it.
+    fn with_what_it_lacks(&self, peer: Peer, list: &[Peer]) -> Vec<Peer> {
+        let mut whole = Vec::with_capacity(self.limit + 1);
+        whole.push(peer);
+        whole.extend_from_slice(list);
+        let comes_round = list.iter().any(|known| known.id == self.me.id);
+        if whole.len() >= self.limit || comes_round {
+            return whole;
+        }
+        for &before in &self.successors {
+            let known = whole.iter().any(|other| other.id == before.id);
+            if !known && Id::between(peer.id, before.id, self.me.id) {
+                whole.push(before);
+            }
+        }
+        whole[1..].sort_by_key(|known| self.me.id.distance(known.id));
+        whole
     }
 
     fn set_predecessor(&mut self, predecessor: Peer) {
@@ -454,6 +475,21 @@ mod tests {
         ring.drop_dead(peer(9));
         ring.answered(peer(9), Some(peer(7)), Some(&peers(&[40])));
         assert_eq!(ring.successors(), peers(&[20, 30]));
+    }
+
+    #[test]
+    fn a_stranger_with_a_short_list_does_not_cost_the_list_we_had() {
+        let mut ring = member(5, 1, &[9, 20, 30]);
+        assert!(ring.consider(peer(7)));
+        ring.answered(peer(7), None, Some(&[]));
+        assert_eq!(ring.successors(), peers(&[7, 9, 20]));
+        ring.begin();
+        ring.answered(peer(7), Some(peer(5)), Some(&peers(&[9, 5])));
+        assert_eq!(
+            ring.successors(),
+            peers(&[7, 9]),
+            "a list that comes round is the whole"
+        );
     }
 
     #[test]
