@@ -1,5 +1,6 @@
 //! Many seeds of one scenario, on all cores: what a single run cannot show.
 
+use std::io::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -57,9 +58,15 @@ fn all_pass(reports: &[Report]) {
 #[test]
 fn a_hundred_runs_of_churn_break_no_promise() {
     let reports = sweep(&plan("churn-24"), 100);
+    let again = sweep(&plan("churn-24"), 100);
+    for (report, repeated) in reports.iter().zip(&again) {
+        let (first, second) = (&report.trace_hash, &repeated.trace_hash);
+        assert_eq!(first, second, "seed {} twice", report.seed);
+    }
     let total = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
-    println!(
-        "{} events, {} crashes, {} leaves, {} suspicions, {} lookups, {} wrong, {} failed, \
+    // Past the capture of the test runner: the figures belong into every run's output.
+    let figures = format!(
+        "100 seeds twice, the same hashes: {} events, {} crashes, {} leaves, {} suspicions, {} lookups, {} wrong, {} failed, \
          {} records acknowledged, {} lost with a majority of their holders",
         total(|report| report.events),
         total(|report| report.population.crashed),
@@ -71,6 +78,7 @@ fn a_hundred_runs_of_churn_break_no_promise() {
         total(|report| report.records.acknowledged),
         total(|report| report.records.lost_explained),
     );
+    writeln!(std::io::stderr(), "{figures}").expect("standard error is open");
     all_pass(&reports);
 }
 
