@@ -73,7 +73,8 @@ impl Node {
         cx.reply(ticket, Response::Done);
     }
 
-    fn exclude(&mut self, peer: Peer) {
+    /// This life of a member counts for nothing any more: it hands over, or has left.
+    pub(crate) fn exclude(&mut self, peer: Peer) {
         let excluded = &mut self.repair.excluded;
         if excluded.contains(&peer) {
             return;

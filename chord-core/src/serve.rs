@@ -196,6 +196,7 @@ impl Node {
                 .ring
                 .predecessor()
                 .is_some_and(|known| known.id == from.id);
+        self.exclude(from);
         self.contacts.died(from, cx.now.mono);
         self.drop_dead_heads(cx, last);
         self.died(cx, from);

@@ -459,7 +459,8 @@ impl Node {
             .copied()
             .chain(self.ring.predecessor());
         let was_near = near.into_iter().any(|known| peer.supersedes(known));
-        if was_near {
+        // Whoever said goodbye is no member that is away, however often it does not answer.
+        if was_near && !self.repair.hands_over(peer) {
             self.passive.add(peer, Some(cx.now.mono), cx.now.mono);
         }
         self.drop_dead_heads(cx, false);
