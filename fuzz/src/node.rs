@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use chord_core::config::Config;
 use chord_core::event::{Action, Command, Event, Restored};
+use chord_core::message::Request;
 use chord_core::node::Node;
 use chord_core::peer::Peer;
 use chord_core::time::{Instant, Micros, Now};
@@ -211,7 +212,14 @@ impl<'a> Play<'a> {
             self.others.peer(1 + script.byte() % (MEMBERS - 1))
         };
         let terms = script.terms(self.now.mono);
-        let request = script.request(self.now.mono);
+        let mut request = script.request(self.now.mono);
+        // Most peers name their own operations; some try those of others.
+        if let Request::Put(write) = &mut request
+            && write.operation.counter != 3
+        {
+            write.operation.gateway = from.id;
+            write.operation.incarnation = from.incarnation;
+        }
         let ticket = self.ledger.mint(Owed::Reply);
         self.handle(Event::Request {
             ticket,
