@@ -67,6 +67,10 @@ impl Node {
                 "more queued writes than bounded",
             ),
             (
+                self.repair.failing.len() <= 64,
+                "more failing holders than bounded",
+            ),
+            (
                 self.repair.excluded.len() <= 16,
                 "more excluded members than bounded",
             ),

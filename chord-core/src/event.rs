@@ -382,8 +382,17 @@ pub enum StoreCommand {
         /// Which.
         key: Key,
     },
-    /// Several records, tombstones included, misses left out. Answer: [`StoreAnswer::Page`].
+    /// Several records in the order asked, tombstones included, misses left out. Answer:
+    /// [`StoreAnswer::Page`]; if it says more, keys behind the last record were not read.
     GetMany {
+        /// Which.
+        keys: Vec<Key>,
+        /// Stop before this would be exceeded, after at least one record.
+        bytes_max: u32,
+    },
+    /// The heads of several records, all of them, misses left out. Answer:
+    /// [`StoreAnswer::Heads`].
+    Heads {
         /// Which.
         keys: Vec<Key>,
     },
@@ -446,7 +455,7 @@ pub enum StoreAnswer {
         /// More may follow.
         more: bool,
     },
-    /// To `List`.
+    /// To `List` and `Heads`.
     Heads {
         /// In order.
         heads: Vec<Head>,

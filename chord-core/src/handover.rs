@@ -17,12 +17,11 @@ use alloc::vec::Vec;
 use crate::event::{CallError, Class, State, StoreAnswer, StoreCommand, StoreError, Ticket};
 use crate::id::{Id, Span};
 use crate::lookup::Goal;
-use crate::message::{Head, Key, Record, Refusal, Request, Response, Verdict};
+use crate::message::{Head, Key, Refusal, Request, Response, Verdict};
 use crate::node::{Cx, Node};
 use crate::peer::Peer;
 use crate::records::Ownership;
-use crate::repair::fitting;
-use crate::then::{Then, heads, page};
+use crate::then::{Then, heads as own_heads, page};
 use crate::time::Micros;
 use crate::upkeep::Task;
 
@@ -133,7 +132,7 @@ impl Node {
             heads,
             leaving,
         };
-        self.store(cx, StoreCommand::GetMany { keys }, then);
+        self.store(cx, StoreCommand::Heads { keys }, then);
     }
 
     /// One verdict for each offered head.
@@ -146,33 +145,40 @@ impl Node {
         leaving: bool,
         result: Result<StoreAnswer, StoreError>,
     ) {
-        let Some((mut records, _)) = page(result) else {
+        let Some((mut own, _)) = own_heads(result) else {
             cx.refuse(ticket, Refusal::Storage);
             return;
         };
-        records.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        let stored = |key: &Key| -> Option<&Record> {
-            let at = records
-                .binary_search_by(|record| record.key.cmp(key))
-                .ok()?;
-            records.get(at)
+        own.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        let stored = |key: &Key| -> Option<&Head> {
+            let at = own.binary_search_by(|head| head.key.cmp(key)).ok()?;
+            own.get(at)
         };
         let group = self.candidates(usize::from(self.config.copies_max), cx.now.mono);
         let rank = group
             .iter()
             .position(|peer| peer.id == from.id)
             .map(|at| at + 1);
-        let staying = group.len() + 1;
+        let now = cx.now.mono;
+        // Who would still have it: the holders that a round has compared, and this node.
+        let staying = |copies: u8| {
+            let compared = |peer: &&Peer| !self.repair.is_waived(**peer);
+            1 + group
+                .iter()
+                .take(usize::from(copies).saturating_sub(1))
+                .filter(compared)
+                .count()
+        };
         let clean = self.repair.is_clean() && self.spans.pieces().is_empty();
         let verdicts = heads
             .iter()
             .map(|head| match stored(&head.key) {
-                Some(own) if own.header.version >= head.version => {
-                    let holds = rank.is_some_and(|rank| rank < usize::from(own.header.copies));
-                    let (majority, _) = self.quorums(own.header.copies, cx.now.mono);
+                Some(own) if own.version >= head.version => {
+                    let holds = rank.is_some_and(|rank| rank < usize::from(own.copies));
+                    let (majority, _) = self.quorums(own.copies, now);
                     if holds && !leaving {
                         Verdict::Keep
-                    } else if clean && staying >= usize::from(majority.min(own.header.copies)) {
+                    } else if clean && staying(own.copies) >= usize::from(majority) {
                         Verdict::Drop
                     } else {
                         Verdict::Wait
@@ -226,7 +232,7 @@ impl Node {
 
     /// A page of own heads: those that no owner vouches for are strays.
     pub(crate) fn strays_listed(&mut self, cx: &mut Cx, result: Result<StoreAnswer, StoreError>) {
-        let Some((heads, more)) = heads(result) else {
+        let Some((heads, more)) = own_heads(result) else {
             return;
         };
         if self.state != State::Joined {
@@ -296,7 +302,10 @@ impl Node {
         if !send.is_empty() {
             self.store(
                 cx,
-                StoreCommand::GetMany { keys: send },
+                StoreCommand::GetMany {
+                    keys: send,
+                    bytes_max: self.config.page_bytes,
+                },
                 Then::StraysRead { to: owner },
             );
         }
@@ -311,10 +320,9 @@ impl Node {
         to: Peer,
         result: Result<StoreAnswer, StoreError>,
     ) {
-        let Some((mut records, _)) = page(result) else {
+        let Some((records, _)) = page(result) else {
             return;
         };
-        records.truncate(fitting(&records, self.config.page_bytes));
         if !records.is_empty() {
             let request = Request::Replicate {
                 records,

@@ -24,7 +24,6 @@ use crate::lookup::Goal;
 use crate::message::{Head, Key, Refusal, Request, Response, Verdict};
 use crate::node::{Cx, Node};
 use crate::peer::Peer;
-use crate::repair::fitting;
 use crate::then::{Then, heads, page};
 use crate::time::{Instant, Micros};
 use crate::upkeep::Task;
@@ -314,7 +313,11 @@ impl Node {
         }
         if !send.is_empty() {
             let then = Then::LeaveRead { to: owner };
-            self.store(cx, StoreCommand::GetMany { keys: send }, then);
+            let command = StoreCommand::GetMany {
+                keys: send,
+                bytes_max: self.config.page_bytes,
+            };
+            self.store(cx, command, then);
         } else if waits {
             self.again_soon(cx);
         } else {
@@ -332,11 +335,10 @@ impl Node {
         if self.leaving.is_none() {
             return;
         }
-        let Some((mut records, _)) = page(result) else {
+        let Some((records, _)) = page(result) else {
             self.again_soon(cx);
             return;
         };
-        records.truncate(fitting(&records, self.config.page_bytes));
         if records.is_empty() {
             self.again_soon(cx);
             return;

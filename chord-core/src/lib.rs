@@ -65,6 +65,7 @@
 extern crate alloc;
 
 pub mod check;
+mod compare;
 pub mod config;
 mod contacts;
 pub mod draw;

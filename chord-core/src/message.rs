@@ -128,6 +128,16 @@ impl Record {
         !self.header.tombstone && now < self.header.expires
     }
 
+    /// The record without its value.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        Head {
+            key: self.key.clone(),
+            version: self.header.version,
+            copies: self.header.copies,
+        }
+    }
+
     /// Bytes it takes on the wire and in a page, to within a few.
     #[must_use]
     pub fn size(&self) -> usize {

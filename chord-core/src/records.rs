@@ -14,6 +14,8 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::event::{StoreAnswer, StoreCommand, StoreError};
 use crate::gather::Purpose;
 use crate::id::Id;
@@ -31,6 +33,12 @@ use crate::write::{Stage, Writing};
 const FINISHED_MAX: usize = 4_096;
 /// Writes waiting for an earlier one of their key.
 const QUEUED_MAX: usize = 1_024;
+/// Of these, how many one gateway may have: nobody takes all the room.
+const QUEUED_EACH: usize = 256;
+/// Bytes of all that waits.
+const QUEUED_BYTES: usize = 16 << 20;
+/// What a gateway is told to wait when too much waits already.
+const CROWDED_MS: u32 = 100;
 
 /// A write that waits for its turn.
 #[derive(Clone, Debug)]
@@ -38,6 +46,12 @@ pub(crate) struct Queued {
     pub(crate) asker: Asker,
     pub(crate) write: Write,
     pub(crate) deadline: Instant,
+}
+
+impl Queued {
+    fn size(&self) -> usize {
+        size_of_write(&self.write)
+    }
 }
 
 /// Operations that ended well, for twice the longest deadline.
@@ -238,18 +252,49 @@ impl Node {
         if let Some((_, writing)) = in_flight {
             // The same operation again, while the first is under way: its outcome will be
             // in the table when it asks next.
-            if writing.operation() == Some(write.operation) || self.queued.len() >= QUEUED_MAX {
+            if writing.operation() == Some(write.operation) {
                 self.turn_away(cx, asker, Refusal::Settling);
-                return;
+            } else {
+                self.wait_in_line(cx, asker, write, deadline);
             }
-            self.queued.push(Queued {
-                asker,
-                write,
-                deadline,
-            });
             return;
         }
         self.begin_write(cx, asker, write, deadline);
+    }
+
+    fn wait_in_line(&mut self, cx: &mut Cx, asker: Asker, write: Write, deadline: Instant) {
+        let gateway = write.operation.gateway;
+        let ahead = |queued: &&Queued| queued.write.operation.gateway == gateway;
+        let bytes: usize = self.queued.iter().map(Queued::size).sum();
+        if self.queued.len() >= QUEUED_MAX
+            || self.queued.iter().filter(ahead).count() >= QUEUED_EACH
+            || bytes.saturating_add(size_of_write(&write)) > QUEUED_BYTES
+        {
+            let refusal = Refusal::Overloaded {
+                retry_after_ms: CROWDED_MS,
+            };
+            self.turn_away(cx, asker, refusal);
+            return;
+        }
+        let then = Then::Outwaited {
+            operation: write.operation,
+        };
+        self.alarm(cx, deadline.since(cx.now.mono), then);
+        self.queued.push(Queued {
+            asker,
+            write,
+            deadline,
+        });
+    }
+
+    /// A queued write is over before its turn came: its asker hears of it.
+    pub(crate) fn outwaited(&mut self, cx: &mut Cx, operation: OperationId) {
+        let now = cx.now.mono;
+        let over = |queued: &Queued| queued.write.operation == operation && queued.deadline <= now;
+        while let Some(at) = self.queued.iter().position(over) {
+            let queued = self.queued.remove(at);
+            self.turn_away(cx, queued.asker, Refusal::Settling);
+        }
     }
 
     fn begin_write(&mut self, cx: &mut Cx, asker: Asker, write: Write, deadline: Instant) {
@@ -440,6 +485,11 @@ impl Node {
         let majority = group / 2 + 1;
         (majority, group - majority + 1)
     }
+}
+
+fn size_of_write(write: &Write) -> usize {
+    let value = write.value.as_ref().map_or(0, Bytes::len);
+    write.key.bytes().len() + value + 128
 }
 
 fn expired_value(record: &Record, now: Instant) -> bool {

@@ -9,9 +9,8 @@ use crate::id::{Id, Span};
 use crate::message::{Head, Key, Record, Refusal, Request, Response, Route, VALUE_MAX};
 use crate::node::{Cx, Node};
 use crate::peer::Peer;
-use crate::repair::fitting;
 use crate::then::{Asker, Then, heads, page};
-use crate::time::Micros;
+use crate::time::{Instant, Micros};
 
 /// What a peer is told to wait when this node has too much in flight.
 const OVERLOADED_MS: u32 = 100;
@@ -120,7 +119,8 @@ impl Node {
                 let sane = span.upto == from.id
                     && mark.rank > 0
                     && mark.epoch <= horizon
-                    && (!span.contains(self.me.id) || span.is_whole());
+                    && (!span.contains(self.me.id) || span.is_whole())
+                    && !self.knows_member_in(span, cx.now.mono);
                 if sane {
                     self.spans.hold(span, Some(mark), cx.now.mono);
                     cx.reply(ticket, Response::Done);
@@ -133,6 +133,23 @@ impl Node {
             }
             Request::Discard { heads } => self.serve_discard(cx, ticket, from, heads),
         }
+    }
+
+    /// Whether somebody who spoke lately lies within `span`, before its end: then that is not
+    /// one owner's, and whoever marks it would make the marks of another look old.
+    fn knows_member_in(&self, span: Span, now: Instant) -> bool {
+        let lately = now - self.config.stabilise_max.times(8);
+        let neighbours = self.ring.successors().iter().copied();
+        neighbours
+            .chain(self.ring.predecessor())
+            .chain(self.table.peers().iter().copied())
+            .any(|peer| {
+                peer.id != span.upto
+                    && span.contains(peer.id)
+                    && !self.contacts.is_dead(peer, now)
+                    && !self.repair.hands_over(peer)
+                    && self.contacts.heard_since(peer.id, lately)
+            })
     }
 
     /// A lost node still holds copies, and says so.
@@ -292,7 +309,9 @@ impl Node {
         }
         let first = keys.first().cloned();
         let then = Then::HolderFetched { ticket, first };
-        self.store(cx, StoreCommand::GetMany { keys }, then);
+        // What does not fit is left out like a miss: whoever needs it asks again.
+        let bytes_max = self.config.page_bytes;
+        self.store(cx, StoreCommand::GetMany { keys, bytes_max }, then);
     }
 
     pub(crate) fn holder_fetched(
@@ -302,12 +321,10 @@ impl Node {
         first: Option<&Key>,
         result: Result<StoreAnswer, StoreError>,
     ) {
-        let Some((mut records, _)) = page(result) else {
+        let Some((records, _)) = page(result) else {
             cx.refuse(ticket, Refusal::Storage);
             return;
         };
-        // What does not fit is left out like a miss: whoever needs it asks again.
-        records.truncate(fitting(&records, self.config.page_bytes));
         let mark = first.and_then(|key| self.spans.mark(key.position()));
         cx.reply(ticket, Response::Fetched { records, mark });
     }

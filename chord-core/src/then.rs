@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use crate::event::{CallError, Failure, Outcome, StoreAnswer, StoreError, Ticket, View, Why};
-use crate::message::{Head, Key, Record, Response, Version};
+use crate::message::{Head, Key, OperationId, Record, Response, Version};
 use crate::node::{Cx, Node};
 use crate::ops::{Pending, SlabKey};
 use crate::peer::Peer;
@@ -67,6 +67,8 @@ pub(crate) enum Then {
     GatherOwn { gather: SlabKey },
     /// `Fetch` to a holder, for a gathering.
     Gathered { gather: SlabKey, rank: u8 },
+    /// The end of a write that waits for an earlier one of its key.
+    Outwaited { operation: OperationId },
     /// Own copy, before a write.
     WriteRead { write: SlabKey },
     /// Own copy written.
@@ -113,7 +115,7 @@ pub(crate) enum Then {
     /// What was fetched is stored.
     FetchedStored { round: u64, at: u8 },
     /// Records to push were read.
-    PushRead { round: u64, at: u8 },
+    PushRead { round: u64, at: u8, keys: Vec<Key> },
     /// `Replicate` to a holder that lacks something.
     Pushed { round: u64, at: u8 },
 
@@ -248,6 +250,7 @@ impl Node {
             Then::LeaveSent => self.leave_sent(cx),
             // Alarms and store commands have no peer and never come here.
             Then::Resume { .. }
+            | Then::Outwaited { .. }
             | Then::GiveUp { .. }
             | Then::PrefetchStored { .. }
             | Then::Read { .. }
@@ -281,6 +284,7 @@ impl Node {
         match then {
             Then::Resume { search, restart } => self.resume(cx, search, restart),
             Then::GiveUp { search } => self.give_up(cx, search),
+            Then::Outwaited { operation } => self.outwaited(cx, operation),
             Then::PrefetchStored {
                 member,
                 from,
@@ -319,7 +323,7 @@ impl Node {
                 self.listed_own(cx, round, at, theirs, result);
             }
             Then::FetchedStored { round, at } => self.fetched_stored(cx, round, at, result),
-            Then::PushRead { round, at } => self.push_read(cx, round, at, result),
+            Then::PushRead { round, at, keys } => self.push_read(cx, round, at, keys, result),
             Then::Swept => self.swept(cx, result),
             Then::StraysListed => self.strays_listed(cx, result),
             Then::StraysRead { to } => self.strays_read(cx, to, result),

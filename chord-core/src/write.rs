@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Acknowledged once a majority of `min(copies, members known)` has stored it, this node
-//! included. A holder that does not answer is replaced by the next candidate; one that has
+//! always among them. A holder that does not answer is replaced by the next candidate; one that has
 //! something newer makes the owner assign above it and write again.
 //!
 //! **Invariant:** no acknowledgement without a majority, none for a span no longer owned.
@@ -46,6 +46,9 @@ pub(crate) struct Writing {
     /// Calls and store commands in flight for the present version.
     waiting: u8,
     stored: u8,
+    /// Own copy stored: the owner is always among the majority, so that its next read or
+    /// write of the key meets what it acknowledged.
+    own: bool,
     needed: u8,
     newer: Option<Version>,
     tried: Vec<Peer>,
@@ -64,6 +67,7 @@ impl Writing {
             record: None,
             waiting: 0,
             stored: 0,
+            own: false,
             needed: 0,
             newer: None,
             tried: Vec::new(),
@@ -76,6 +80,12 @@ impl Writing {
     /// This node was asleep: what waits, waits longer.
     pub(crate) fn postpone(&mut self, by: Micros) {
         self.deadline = self.deadline + by;
+    }
+
+    fn is_of(&self, version: Version) -> bool {
+        self.record
+            .as_ref()
+            .is_some_and(|record| record.header.version == version)
     }
 
     pub(crate) fn is_answered(&self) -> bool {
@@ -115,6 +125,7 @@ impl Node {
         let version = record.header.version;
         writing.waiting = reachable;
         writing.stored = 0;
+        writing.own = false;
         writing.needed = needed;
         writing.newer = None;
         writing.tried.clone_from(&others);
@@ -166,6 +177,12 @@ impl Node {
             Ok(_) => Err(false),
             Err(error) => Err(error == StoreError::Full),
         };
+        if outcome == Ok(None)
+            && let Some(writing) = self.writes.get_mut(key)
+            && writing.is_of(version)
+        {
+            writing.own = true;
+        }
         self.count_stored(cx, key, version, outcome);
     }
 
@@ -224,11 +241,7 @@ impl Node {
         let Some(writing) = self.writes.get_mut(key) else {
             return;
         };
-        if writing
-            .record
-            .as_ref()
-            .is_none_or(|record| record.header.version != version)
-        {
+        if !writing.is_of(version) {
             return;
         }
         writing.waiting = writing.waiting.saturating_sub(1);
@@ -237,7 +250,7 @@ impl Node {
             Ok(Some(newer)) => writing.newer = writing.newer.max(Some(newer)),
             Err(full) => writing.full |= full,
         }
-        if !writing.answered && writing.stored >= writing.needed {
+        if !writing.answered && writing.own && writing.stored >= writing.needed {
             self.acknowledge(cx, key);
         }
         let Some(writing) = self.writes.get(key) else {
@@ -303,6 +316,9 @@ impl Node {
         }
         let refusal = if full {
             Refusal::Full
+        } else if stored >= needed {
+            // The others have it, our own disk does not.
+            Refusal::Storage
         } else {
             Refusal::Unavailable { stored, needed }
         };

@@ -76,7 +76,14 @@ impl World {
         let store = &mut self.stores[n];
         match command {
             StoreCommand::Get { key } => StoreAnswer::Record(store.get(&key).cloned()),
-            StoreCommand::GetMany { keys } => StoreAnswer::Page {
+            StoreCommand::Heads { keys } => StoreAnswer::Heads {
+                heads: keys
+                    .iter()
+                    .filter_map(|key| store.get(key).map(Record::head))
+                    .collect(),
+                more: false,
+            },
+            StoreCommand::GetMany { keys, .. } => StoreAnswer::Page {
                 records: keys
                     .iter()
                     .filter_map(|key| store.get(key).cloned())
@@ -109,11 +116,7 @@ impl World {
                 let mut heads: Vec<Head> = store
                     .values()
                     .filter(|r| span.contains(r.key.position()))
-                    .map(|r| Head {
-                        key: r.key.clone(),
-                        version: r.header.version,
-                        copies: r.header.copies,
-                    })
+                    .map(Record::head)
                     .collect();
                 heads.sort_by_key(|h| span.rank(h.key.position()));
                 StoreAnswer::Heads { heads, more: false }

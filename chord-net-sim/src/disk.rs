@@ -60,15 +60,15 @@ impl Disk {
     pub fn carry_out(&mut self, command: StoreCommand, changes: &mut Vec<Change>) -> StoreAnswer {
         match command {
             StoreCommand::Get { key } => StoreAnswer::Record(self.get(&key).cloned()),
-            StoreCommand::GetMany { keys } => {
-                let records = keys
-                    .iter()
-                    .filter_map(|key| self.get(key).cloned())
-                    .collect();
-                StoreAnswer::Page {
-                    records,
-                    more: false,
-                }
+            StoreCommand::GetMany { keys, bytes_max } => {
+                let stored = keys.iter().filter_map(|key| self.get(key));
+                let (records, more) = fill(stored, bytes_max, Clone::clone, Record::size);
+                StoreAnswer::Page { records, more }
+            }
+            StoreCommand::Heads { keys } => {
+                let stored = keys.iter().filter_map(|key| self.get(key));
+                let (heads, more) = fill(stored, u32::MAX, Record::head, Head::size);
+                StoreAnswer::Heads { heads, more }
             }
             StoreCommand::Put { records } => self.put(records, changes),
             StoreCommand::Scan {
@@ -85,7 +85,8 @@ impl Disk {
                 after,
                 bytes_max,
             } => {
-                let (heads, more) = self.page(span, after.as_ref(), bytes_max, head, Head::size);
+                let (heads, more) =
+                    self.page(span, after.as_ref(), bytes_max, Record::head, Head::size);
                 StoreAnswer::Heads { heads, more }
             }
             StoreCommand::Discard { heads } => self.discard(&heads, changes),
@@ -125,26 +126,16 @@ impl Disk {
         entry: fn(&Record) -> T,
         size: fn(&T) -> usize,
     ) -> (Vec<T>, bool) {
-        let resume = after.filter(|key| span.contains(key.position()));
-        let mut taken = Vec::new();
-        let mut bytes = 0_usize;
-        for (first, last) in span.ranges().into_iter().flatten() {
-            for (place, record) in self.range(first, last) {
-                if let Some(key) = resume {
-                    let rank = (span.rank(place.0), &place.1);
-                    if rank <= (span.rank(key.position()), key.bytes()) {
-                        continue;
-                    }
-                }
-                let entry = entry(record);
-                bytes = bytes.saturating_add(size(&entry));
-                if !taken.is_empty() && bytes > bytes_max as usize {
-                    return (taken, true);
-                }
-                taken.push(entry);
-            }
-        }
-        (taken, false)
+        let resume = after
+            .filter(|key| span.contains(key.position()))
+            .map(|key| (span.rank(key.position()), key.bytes()));
+        let behind = |&(place, _): &(&(Id, Bytes), &Record)| {
+            resume.is_none_or(|resume| (span.rank(place.0), &place.1) > resume)
+        };
+        let ranges = span.ranges().into_iter().flatten();
+        let stored = ranges.flat_map(|(first, last)| self.range(first, last));
+        let stored = stored.filter(behind).map(|(_, record)| record);
+        fill(stored, bytes_max, entry, size)
     }
 
     fn range(&self, first: Id, last: Id) -> impl Iterator<Item = (&(Id, Bytes), &Record)> {
@@ -213,12 +204,25 @@ fn place(key: &Key) -> (Id, Bytes) {
     (key.position(), key.bytes().clone())
 }
 
-fn head(record: &Record) -> Head {
-    Head {
-        key: record.key.clone(),
-        version: record.header.version,
-        copies: record.header.copies,
+/// Entries until their sizes would exceed `bytes_max`, but at least one; and whether there
+/// are more.
+fn fill<'a, T>(
+    records: impl Iterator<Item = &'a Record>,
+    bytes_max: u32,
+    entry: fn(&Record) -> T,
+    size: fn(&T) -> usize,
+) -> (Vec<T>, bool) {
+    let mut taken = Vec::new();
+    let mut bytes = 0_usize;
+    for record in records {
+        let entry = entry(record);
+        bytes = bytes.saturating_add(size(&entry));
+        if !taken.is_empty() && bytes > bytes_max as usize {
+            return (taken, true);
+        }
+        taken.push(entry);
     }
+    (taken, false)
 }
 
 #[cfg(test)]
@@ -374,7 +378,7 @@ mod tests {
             panic!("a list answers heads");
         };
         assert!(!more);
-        assert_eq!(heads, whole.iter().map(head).collect::<Vec<_>>());
+        assert_eq!(heads, whole.iter().map(Record::head).collect::<Vec<_>>());
     }
 
     #[test]

@@ -101,6 +101,7 @@ pub fn writes(command: &StoreCommand) -> bool {
         }
         StoreCommand::Get { .. }
         | StoreCommand::GetMany { .. }
+        | StoreCommand::Heads { .. }
         | StoreCommand::Scan { .. }
         | StoreCommand::List { .. } => false,
     }

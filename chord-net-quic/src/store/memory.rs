@@ -58,6 +58,16 @@ struct Entry {
     header: Header,
 }
 
+impl Entry {
+    fn head(&self, key: Key) -> Head {
+        Head {
+            key,
+            version: self.header.version,
+            copies: self.header.copies,
+        }
+    }
+}
+
 /// Records in memory; gone with the process. Never fails, never full.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -81,6 +91,23 @@ impl Memory {
             value: entry.value.clone(),
             header: entry.header,
         })
+    }
+
+    fn head(&self, key: &Key) -> Option<Head> {
+        let entry = self.records.get(&Place::of(key))?;
+        Some(entry.head(key.clone()))
+    }
+
+    fn get_many(&self, keys: &[Key], bytes_max: u32) -> StoreAnswer {
+        let (mut records, mut total, mut more) = (Vec::new(), 0, false);
+        for record in keys.iter().filter_map(|key| self.get(key)) {
+            if !fits(&mut total, record.size(), bytes_max) {
+                more = true;
+                break;
+            }
+            records.push(record);
+        }
+        StoreAnswer::Page { records, more }
     }
 
     /// Stores one record unless the same or a higher version is there; says the higher one.
@@ -154,14 +181,7 @@ impl Memory {
     fn list(&self, span: Span, after: Option<&Key>, bytes_max: u32) -> StoreAnswer {
         let (mut heads, mut total, mut more) = (Vec::new(), 0, false);
         for (place, entry) in self.walk(span, after) {
-            let Header {
-                version, copies, ..
-            } = entry.header;
-            let head = Head {
-                key: place.to_key(),
-                version,
-                copies,
-            };
+            let head = entry.head(place.to_key());
             if !fits(&mut total, head.size(), bytes_max) {
                 more = true;
                 break;
@@ -221,13 +241,11 @@ impl Store for Memory {
     fn execute(&mut self, command: StoreCommand, _now: Now) -> Result<StoreAnswer, StoreError> {
         Ok(match command {
             StoreCommand::Get { key } => StoreAnswer::Record(self.get(&key)),
-            StoreCommand::GetMany { keys } => {
-                let records = keys.iter().filter_map(|key| self.get(key)).collect();
-                StoreAnswer::Page {
-                    records,
-                    more: false,
-                }
-            }
+            StoreCommand::GetMany { keys, bytes_max } => self.get_many(&keys, bytes_max),
+            StoreCommand::Heads { keys } => StoreAnswer::Heads {
+                heads: keys.iter().filter_map(|key| self.head(key)).collect(),
+                more: false,
+            },
             StoreCommand::Put { records } => {
                 let mut newer = Vec::new();
                 for (at, record) in records.iter().enumerate() {

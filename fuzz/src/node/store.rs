@@ -17,8 +17,18 @@ impl Shelf {
         self.records.get(key).cloned()
     }
 
-    pub(super) fn get_many(&self, keys: &[Key]) -> Vec<Record> {
-        keys.iter().filter_map(|key| self.get(key)).collect()
+    /// Records in the order asked until `bytes_max` is reached, and whether more follow.
+    pub(super) fn get_many(&self, keys: &[Key], bytes_max: u32) -> (Vec<Record>, bool) {
+        let mut records: Vec<Record> = Vec::new();
+        let mut size = 0;
+        for record in keys.iter().filter_map(|key| self.get(key)) {
+            if !records.is_empty() && size + record.size() > bytes_max as usize {
+                return (records, true);
+            }
+            size += record.size();
+            records.push(record);
+        }
+        (records, false)
     }
 
     /// Stores each record; says which of them are stored in a higher version.
@@ -72,12 +82,7 @@ impl Shelf {
         bytes_max: u32,
     ) -> (Vec<Head>, bool) {
         let (records, more) = self.page(span, after, bytes_max);
-        let head = |record: Record| Head {
-            key: record.key,
-            version: record.header.version,
-            copies: record.header.copies,
-        };
-        (records.into_iter().map(head).collect(), more)
+        (records.iter().map(Record::head).collect(), more)
     }
 
     fn discard(&mut self, heads: &[Head]) -> u32 {
@@ -98,8 +103,17 @@ impl Shelf {
     pub(super) fn execute(&mut self, command: StoreCommand) -> StoreAnswer {
         match command {
             StoreCommand::Get { key } => StoreAnswer::Record(self.get(&key)),
-            StoreCommand::GetMany { keys } => StoreAnswer::Page {
-                records: self.get_many(&keys),
+            StoreCommand::GetMany { keys, bytes_max } => {
+                let (records, more) = self.get_many(&keys, bytes_max);
+                StoreAnswer::Page { records, more }
+            }
+            StoreCommand::Heads { keys } => StoreAnswer::Heads {
+                heads: self
+                    .get_many(&keys, u32::MAX)
+                    .0
+                    .iter()
+                    .map(Record::head)
+                    .collect(),
                 more: false,
             },
             StoreCommand::Put { records } => StoreAnswer::Put {

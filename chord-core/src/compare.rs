@@ -1,0 +1,413 @@
+//! Comparing one span with one holder, page by page.
+//!
+//! ```text
+//! ── List ──▶ their heads ─▶ own heads of the same range ─▶ what differs
+//!    Fetch what they have newer · Replicate what they lack · Discard what is surplus
+//! ```
+//!
+//! A holder that answers is waited for as long as its answers get somewhere: a comparison
+//! has [`GRACE`], and [`GRACE_EACH`] more for every head that was of use. One that drips, or
+//! pings and never lists, is *waived* after some rounds, like the dead: a single member must
+//! not keep a span unsettled.
+
+use alloc::vec::Vec;
+
+use crate::event::{CallError, Class, StoreAnswer, StoreCommand, StoreError};
+use crate::id::Span;
+use crate::message::{Head, Key, Mark, Record, Request, Response};
+use crate::node::{Cx, Node};
+use crate::peer::Peer;
+use crate::repair::SOURCE;
+use crate::then::{Then, heads, page};
+use crate::time::{Instant, Micros};
+
+/// Keys asked for at once.
+const FETCH_BATCH: usize = 64;
+/// Records read at once to be pushed.
+const PUSH_BATCH: usize = 32;
+/// What a comparison may take before anything has come of it.
+const GRACE: Micros = Micros::from_secs(20);
+/// How much longer for each of our own heads that was compared.
+const GRACE_EACH: Micros = Micros::from_millis(1);
+/// How much longer for each record that moved.
+const GRACE_MOVED: Micros = Micros::from_millis(20);
+
+/// How far one holder is.
+#[derive(Clone, Debug)]
+pub(crate) struct Compare {
+    pub(crate) peer: Peer,
+    pub(crate) rank: u8,
+    pub(crate) progress: Progress,
+    pub(crate) mark: Option<Mark>,
+    /// The end of patience; what is of use moves it.
+    until: Instant,
+    next: Option<Key>,
+    more: bool,
+    want: Vec<Key>,
+    push: Vec<Key>,
+    surplus: Vec<Head>,
+    pub(crate) pulled: u64,
+    pub(crate) missing: u64,
+    /// It claims to have what it does not give: nothing is equal before that is cleared up.
+    pub(crate) withheld: bool,
+    /// It did not take what it lacks.
+    pub(crate) refused: bool,
+}
+
+/// How a comparison stands, or ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Progress {
+    Running,
+    /// Every page was compared.
+    Done,
+    /// Dead by the rules of failure detection.
+    Dead,
+    /// Alive, and did not answer or not sensibly.
+    Silent,
+    /// Alive, answered, and got nowhere.
+    Slow,
+}
+impl Compare {
+    /// Whether its answers leave open what it has.
+    pub(crate) fn may_know_more(&self) -> bool {
+        self.progress != Progress::Done || self.withheld
+    }
+
+    pub(crate) fn new(peer: Peer, rank: u8, now: Instant) -> Self {
+        Self {
+            peer,
+            rank,
+            progress: Progress::Running,
+            mark: None,
+            until: now + GRACE,
+            next: None,
+            more: true,
+            want: Vec::new(),
+            push: Vec::new(),
+            surplus: Vec::new(),
+            pulled: 0,
+            missing: 0,
+            withheld: false,
+            refused: false,
+        }
+    }
+}
+
+impl Node {
+    /// The next thing to do with one holder.
+    pub(crate) fn compare_step(&mut self, cx: &mut Cx, round: u64, at: u8) {
+        let Some(span) = self.repair.span(round) else {
+            return;
+        };
+        let bytes_max = self.config.page_bytes;
+        let deadline = cx.now.mono + self.config.timeout_max;
+        let Some(compare) = self.repair.compare(round, at) else {
+            return;
+        };
+        let peer = compare.peer;
+        if compare.until <= cx.now.mono {
+            compare.progress = Progress::Slow;
+            self.end_round_if_over(cx);
+            return;
+        }
+        if !compare.want.is_empty() {
+            let keys: Vec<Key> = compare.want.iter().take(FETCH_BATCH).cloned().collect();
+            let wanted = u16::try_from(keys.len()).unwrap_or(u16::MAX);
+            let then = Then::Fetched { round, at, wanted };
+            self.call_until(
+                cx,
+                peer,
+                Request::Fetch { keys },
+                Class::Repair,
+                0,
+                deadline,
+                then,
+            );
+            return;
+        }
+        if !compare.push.is_empty() {
+            let batch = compare.push.len().min(PUSH_BATCH);
+            let keys: Vec<Key> = compare.push.drain(..batch).collect();
+            let then = Then::PushRead {
+                round,
+                at,
+                keys: keys.clone(),
+            };
+            self.store(cx, StoreCommand::GetMany { keys, bytes_max }, then);
+            return;
+        }
+        if !compare.surplus.is_empty() {
+            let heads = core::mem::take(&mut compare.surplus);
+            let request = Request::Discard { heads };
+            self.call_until(cx, peer, request, Class::Repair, 0, deadline, Then::Told);
+        }
+        let Some(compare) = self.repair.compare(round, at) else {
+            return;
+        };
+        if !compare.more {
+            compare.progress = Progress::Done;
+            self.end_round_if_over(cx);
+            return;
+        }
+        let after = compare.next.clone();
+        let request = Request::List {
+            span,
+            after: after.clone(),
+            bytes_max,
+        };
+        let then = Then::Listed { round, at, after };
+        self.call_until(cx, peer, request, Class::Repair, 0, deadline, then);
+    }
+
+    fn compare_failed(&mut self, cx: &mut Cx, round: u64, at: u8) {
+        let Some(compare) = self.repair.compare(round, at) else {
+            return;
+        };
+        let peer = compare.peer;
+        let dead = self.contacts.is_dead(peer, cx.now.mono);
+        let Some(compare) = self.repair.compare(round, at) else {
+            return;
+        };
+        compare.progress = if dead {
+            Progress::Dead
+        } else {
+            Progress::Silent
+        };
+        self.end_round_if_over(cx);
+    }
+
+    /// A page of a holder's list has come: read our own of the same range.
+    pub(crate) fn listed(
+        &mut self,
+        cx: &mut Cx,
+        round: u64,
+        at: u8,
+        after: Option<Key>,
+        result: Result<Response, CallError>,
+    ) {
+        let Some(span) = self.repair.span(round) else {
+            return;
+        };
+        let Ok(Response::Heads { heads, more, mark }) = result else {
+            self.compare_failed(cx, round, at);
+            return;
+        };
+        let Some(compare) = self.repair.compare(round, at) else {
+            return;
+        };
+        if after.is_none() {
+            compare.mark = mark;
+        }
+        let begin = after.as_ref().map_or(span.after, Key::position);
+        let ordered = heads
+            .windows(2)
+            .all(|pair| span.rank(pair[0].key.position()) <= span.rank(pair[1].key.position()));
+        let rest = Span::new(begin, span.upto);
+        if !ordered || !heads.iter().all(|head| rest.contains(head.key.position())) {
+            self.compare_failed(cx, round, at);
+            return;
+        }
+        let last = heads.last().map(|head| head.key.clone()).filter(|_| more);
+        compare.more = last.is_some();
+        compare.next.clone_from(&last);
+        let upto = last.as_ref().map_or(span.upto, Key::position);
+        if upto == begin && after.is_some() {
+            self.compare_step(cx, round, at);
+            return;
+        }
+        let command = StoreCommand::List {
+            span: Span::new(begin, upto),
+            after: None,
+            // Where we have far more than they, their page is compared in parts.
+            bytes_max: self.config.page_bytes.saturating_mul(2),
+        };
+        let then = Then::ListedOwn {
+            round,
+            at,
+            theirs: heads,
+        };
+        self.store(cx, command, then);
+    }
+
+    /// Both lists of a range are here: what differs?
+    pub(crate) fn listed_own(
+        &mut self,
+        cx: &mut Cx,
+        round: u64,
+        at: u8,
+        mut theirs: Vec<Head>,
+        result: Result<StoreAnswer, StoreError>,
+    ) {
+        let Some(span) = self.repair.span(round) else {
+            return;
+        };
+        let Some((mut ours, truncated)) = heads(result) else {
+            self.compare_failed(cx, round, at);
+            return;
+        };
+        let clean = self.repair.is_clean() && self.spans.pieces().is_empty();
+        let Some(compare) = self.repair.compare(round, at) else {
+            return;
+        };
+        compare.until = compare.until + GRACE_EACH.times(ours.len() as u64);
+        if let Some(last) = ours.last().filter(|_| truncated) {
+            // The rest of their page comes again.
+            let upto = span.rank(last.key.position());
+            theirs.retain(|head| span.rank(head.key.position()) <= upto);
+            compare.next = Some(last.key.clone());
+            compare.more = true;
+        }
+        ours.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        theirs.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        let should_hold = |copies: u8| compare.rank < copies;
+        let find = |list: &[Head], key: &Key| -> Option<Head> {
+            let at = list.binary_search_by(|head| head.key.cmp(key)).ok()?;
+            list.get(at).cloned()
+        };
+        for head in &theirs {
+            match find(&ours, &head.key) {
+                Some(own) if own.version >= head.version => {
+                    let surplus = !should_hold(own.copies) && compare.rank != SOURCE;
+                    if surplus && clean {
+                        compare.surplus.push(head.clone());
+                    }
+                }
+                _ => compare.want.push(head.key.clone()),
+            }
+        }
+        for own in &ours {
+            let known = find(&theirs, &own.key);
+            let newer = known.is_none_or(|known| known.version < own.version);
+            if newer && compare.rank != SOURCE && should_hold(own.copies) {
+                compare.push.push(own.key.clone());
+                compare.missing += 1;
+            }
+        }
+        self.compare_step(cx, round, at);
+    }
+
+    pub(crate) fn fetched(
+        &mut self,
+        cx: &mut Cx,
+        round: u64,
+        at: u8,
+        wanted: u16,
+        result: Result<Response, CallError>,
+    ) {
+        let Ok(Response::Fetched { records, .. }) = result else {
+            self.compare_failed(cx, round, at);
+            return;
+        };
+        let Some(compare) = self.repair.compare(round, at) else {
+            return;
+        };
+        if records.is_empty() {
+            // Gone meanwhile, or not given: the next round looks again.
+            let wanted = usize::from(wanted).min(compare.want.len());
+            compare.want.drain(..wanted);
+            compare.withheld = true;
+            self.compare_step(cx, round, at);
+            return;
+        }
+        let asked = |record: &Record| compare.want.contains(&record.key);
+        let sane = records.iter().all(|record| {
+            asked(record) && record.header.version.time < 1 << 63 && record.header.copies > 0
+        });
+        if !sane {
+            self.compare_failed(cx, round, at);
+            return;
+        }
+        compare.pulled = compare.pulled.saturating_add(records.len() as u64);
+        compare.until = compare.until + GRACE_MOVED.times(records.len() as u64);
+        compare
+            .want
+            .retain(|key| !records.iter().any(|record| record.key == *key));
+        for record in &records {
+            let latest = cx.now.wall.saturating_add(self.config.skew_max.0);
+            self.clock = self.clock.max(record.header.version.time.min(latest));
+        }
+        let records = records
+            .into_iter()
+            .map(|record| self.clamp(record, cx))
+            .collect();
+        self.store(
+            cx,
+            StoreCommand::Put { records },
+            Then::FetchedStored { round, at },
+        );
+    }
+
+    pub(crate) fn fetched_stored(
+        &mut self,
+        cx: &mut Cx,
+        round: u64,
+        at: u8,
+        result: Result<StoreAnswer, StoreError>,
+    ) {
+        if result.is_err() {
+            self.compare_failed(cx, round, at);
+        } else {
+            self.compare_step(cx, round, at);
+        }
+    }
+
+    pub(crate) fn push_read(
+        &mut self,
+        cx: &mut Cx,
+        round: u64,
+        at: u8,
+        keys: Vec<Key>,
+        result: Result<StoreAnswer, StoreError>,
+    ) {
+        let Some((records, more)) = page(result) else {
+            self.compare_failed(cx, round, at);
+            return;
+        };
+        let deadline = cx.now.mono + self.config.timeout_max;
+        let Some(compare) = self.repair.compare(round, at) else {
+            return;
+        };
+        if let Some(last) = records.last().filter(|_| more) {
+            let unread = keys.into_iter().skip_while(|key| *key != last.key).skip(1);
+            compare.push.extend(unread);
+        }
+        compare.until = compare.until + GRACE_MOVED.times(records.len() as u64);
+        let peer = compare.peer;
+        if records.is_empty() {
+            self.compare_step(cx, round, at);
+            return;
+        }
+        let request = Request::Replicate {
+            records,
+            fresh: false,
+        };
+        let then = Then::Pushed { round, at };
+        self.call_until(cx, peer, request, Class::Repair, 0, deadline, then);
+    }
+
+    pub(crate) fn pushed(
+        &mut self,
+        cx: &mut Cx,
+        round: u64,
+        at: u8,
+        result: Result<Response, CallError>,
+    ) {
+        match result {
+            Ok(Response::Replicated { newer }) => {
+                if let Some(compare) = self.repair.compare(round, at) {
+                    compare.withheld |= !newer.is_empty();
+                }
+                self.compare_step(cx, round, at);
+            }
+            Ok(Response::Refused(_)) => {
+                // It leaves, or has no room: nothing more to push there in this round.
+                if let Some(compare) = self.repair.compare(round, at) {
+                    compare.push.clear();
+                    compare.refused = true;
+                }
+                self.compare_step(cx, round, at);
+            }
+            Ok(_) | Err(_) => self.compare_failed(cx, round, at),
+        }
+    }
+}
