@@ -38,6 +38,8 @@ const CLOSER_MAX: usize = 3;
 /// First pause before asking or starting over again; doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Micros = Micros::from_millis(25);
 const PAUSE_MAX: Micros = Micros::from_millis(400);
+/// Times in a row that somebody may say `Settling` before the search starts over.
+const SETTLINGS_MAX: u8 = 4;
 
 /// What a search is for.
 #[derive(Clone, Debug)]
@@ -79,6 +81,7 @@ pub(crate) struct Search {
     in_flight: Vec<Peer>,
     hops: Vec<Hop>,
     pause: Micros,
+    settlings: u8,
     resting: bool,
     /// The client's request has gone out: whatever comes now, it may have been done.
     sent: bool,
@@ -264,6 +267,7 @@ impl Node {
             in_flight: Vec::new(),
             hops: Vec::new(),
             pause: PAUSE_MIN,
+            settlings: 0,
             resting: false,
             sent: false,
             failure: Failure::TimedOut,
@@ -666,7 +670,8 @@ impl Node {
             }
             Refusal::Settling => {
                 self.unask(key, peer);
-                self.rest(cx, key, Failure::TimedOut, false);
+                let restart = self.is_stuck_on_settling(key);
+                self.rest(cx, key, Failure::TimedOut, restart);
             }
             Refusal::Unavailable { stored, needed } => {
                 self.rest(cx, key, Failure::Unavailable { stored, needed }, true);
@@ -681,6 +686,16 @@ impl Node {
             Refusal::Full => self.end_client(cx, key, Err(Failure::Full)),
             Refusal::Storage => self.rest(cx, key, Failure::Storage, true),
         }
+    }
+
+    /// Whether one more `Settling` is one too many: whoever says so may wait for an owner
+    /// that was only slow, and is asked again from the beginning.
+    fn is_stuck_on_settling(&mut self, key: SlabKey) -> bool {
+        let Some(search) = self.searches.get_mut(key) else {
+            return false;
+        };
+        search.settlings = (search.settlings + 1) % SETTLINGS_MAX;
+        search.settlings == 0 && search.in_flight.is_empty()
     }
 
     /// Pauses; then goes on, or starts over from the own table. Goals that are nobody's

@@ -1,0 +1,5 @@
+//! A few whole nodes in one process, driven through the public interface only.
+
+mod insiders;
+mod pair;
+mod world;

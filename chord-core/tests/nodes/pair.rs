@@ -1,0 +1,143 @@
+//! The life of a small ring: forming, storing, losing a node, leaving.
+
+use std::collections::BTreeMap;
+
+use chord_core::event::{Command, Outcome, State};
+use chord_core::peer::Peer;
+use chord_core::time::{Instant, Micros};
+
+use super::world::{World, key, peer, put};
+
+#[test]
+fn nodes_form_one_ring_store_find_lose_one_and_leave() {
+    let mut world = World::new(6);
+    world.command(0, Command::Join { seeds: vec![] });
+    for n in 1..6 {
+        world.command(
+            n,
+            Command::Join {
+                seeds: vec![peer(0).addr],
+            },
+        );
+    }
+    world.run_for(Micros::from_secs(8));
+    let mut order: Vec<usize> = (0..6).collect();
+    order.sort_by_key(|&n| peer(n).id);
+    for at in 0..6 {
+        let node = world.nodes[order[at]].as_ref().unwrap();
+        let expected: Vec<Peer> = (1..6).map(|k| peer(order[(at + k) % 6])).collect();
+        assert_eq!(
+            node.ring().successors(),
+            expected,
+            "{at} {:?}",
+            node.status(Instant(0))
+        );
+        assert_eq!(node.ring().predecessor(), Some(peer(order[(at + 5) % 6])));
+        let status = node.status(Instant(0));
+        assert_eq!(
+            (status.state, status.spans_unsettled),
+            (State::Joined, 0),
+            "{status:?} {:?}",
+            world.notices
+        );
+        assert!(status.owned.is_some());
+    }
+    for n in 0..100 {
+        let ticket = world.command(n % 6, put(n));
+        let outcome = world.outcome(ticket);
+        assert!(
+            matches!(outcome, Ok(Outcome::Written { .. })),
+            "{n} {outcome:?}"
+        );
+    }
+    let total: usize = world.stores.iter().map(BTreeMap::len).sum();
+    assert!(total >= 200, "{total}");
+    world.nodes[2] = None;
+    world.stores[2].clear();
+    for n in 0..100 {
+        let began = world.now;
+        let ticket = world.command(
+            [0, 1, 3, 4, 5][n % 5],
+            Command::Get {
+                key: key(n),
+                quorum: n % 2 == 0,
+            },
+        );
+        let outcome = world.outcome(ticket);
+        assert!(
+            matches!(outcome, Ok(Outcome::Got { record: Some(_) })),
+            "{n} {outcome:?}"
+        );
+        assert!(world.now - began < 2_000_000, "{n} {}", world.now - began);
+    }
+    world.run_for(Micros::from_secs(120));
+    let total: usize = world.stores.iter().map(BTreeMap::len).sum();
+    assert_eq!(total, 300);
+    let ticket = world.command(3, Command::Leave);
+    let outcome = world.outcome(ticket);
+    assert!(
+        matches!(outcome, Ok(Outcome::Left { remaining: 0, .. })),
+        "{outcome:?}"
+    );
+    world.nodes[3] = None;
+    world.stores[3].clear();
+    for n in 0..100 {
+        let ticket = world.command(
+            [0, 1, 4, 5][n % 4],
+            Command::Get {
+                key: key(n),
+                quorum: false,
+            },
+        );
+        let outcome = world.outcome(ticket);
+        assert!(
+            matches!(outcome, Ok(Outcome::Got { record: Some(_) })),
+            "{n} {outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn reads_of_a_killed_owners_keys_are_answered_within_a_second() {
+    for victim in 0..5 {
+        let mut world = World::new(5);
+        world.command(0, Command::Join { seeds: vec![] });
+        for n in 1..5 {
+            world.command(
+                n,
+                Command::Join {
+                    seeds: vec![peer(0).addr],
+                },
+            );
+        }
+        world.run_for(Micros::from_secs(1));
+        for n in 0..100 {
+            let ticket = world.command(n % 5, put(n));
+            assert!(world.outcome(ticket).is_ok());
+        }
+        world.nodes[victim] = None;
+        let began = world.now;
+        let tickets: Vec<u64> = (0..100)
+            .map(|n| {
+                let reader = (victim + 1 + n % 4) % 5;
+                world.command(
+                    reader,
+                    Command::Get {
+                        key: key(n),
+                        quorum: false,
+                    },
+                )
+            })
+            .collect();
+        let mut slowest = 0;
+        for ticket in tickets {
+            let outcome = world.outcome(ticket);
+            assert!(
+                matches!(outcome, Ok(Outcome::Got { record: Some(_) })),
+                "{outcome:?}"
+            );
+            slowest = slowest.max(world.now - began);
+        }
+        assert!(slowest < 1_000_000, "{victim}: {slowest}");
+    }
+}
