@@ -65,6 +65,7 @@
 extern crate alloc;
 
 pub mod check;
+mod client;
 mod compare;
 pub mod config;
 mod contacts;
@@ -75,6 +76,7 @@ mod handover;
 pub mod id;
 mod join;
 mod leave;
+mod liveness;
 mod lookup;
 pub mod message;
 pub mod node;
@@ -84,6 +86,7 @@ pub mod peer;
 mod records;
 mod repair;
 pub mod ring;
+mod route;
 mod serve;
 mod spans;
 mod table;

@@ -18,28 +18,23 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::draw::Purpose;
-use crate::event::{
-    CallError, Class, Command, Failure, Hop, Notice, OpId, Outcome, State, Ticket, Why,
-};
+use crate::event::{CallError, Class, Failure, Hop, OpId, Outcome, Ticket, Why};
 use crate::id::Id;
-use crate::message::{OperationId, Refusal, Request, Response, Route, VALUE_MAX, Write};
+use crate::message::{Refusal, Request, Response, Route};
 use crate::node::{Cx, Node};
 use crate::ops::SlabKey;
 use crate::peer::Peer;
+use crate::route::CLOSER_MAX;
 use crate::then::{Asker, Then};
 use crate::time::{Instant, Micros};
 
 /// Peers asked at once: the one that is late and the next best.
 const PARALLEL: usize = 3;
 /// Hops after which a search starts over: 2 · log₂ N + 8 for any ring there will be.
-const HOPS_MAX: usize = 72;
-/// Closest preceding peers named in an answer: the best, and ways round it.
-const CLOSER_MAX: usize = 3;
+pub(crate) const HOPS_MAX: usize = 72;
 /// First pause before asking or starting over again; doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Micros = Micros::from_millis(25);
 const PAUSE_MAX: Micros = Micros::from_millis(400);
-/// Times in a row that somebody may say `Settling` before the search starts over.
-const SETTLINGS_MAX: u8 = 4;
 
 /// What a search is for.
 #[derive(Clone, Debug)]
@@ -67,9 +62,9 @@ pub(crate) enum Goal {
 #[derive(Clone, Debug)]
 pub(crate) struct Search {
     target: Id,
-    goal: Goal,
-    trace: u64,
-    deadline: Instant,
+    pub(crate) goal: Goal,
+    pub(crate) trace: u64,
+    pub(crate) deadline: Instant,
     end: Option<OpId>,
     /// Before the target, not yet asked.
     frontier: Vec<(Peer, Why)>,
@@ -78,14 +73,14 @@ pub(crate) struct Search {
     /// Who named them: its head, if they are silent, is dead.
     named_by: Option<Peer>,
     asked: Vec<Id>,
-    in_flight: Vec<Peer>,
-    hops: Vec<Hop>,
+    pub(crate) in_flight: Vec<Peer>,
+    pub(crate) hops: Vec<Hop>,
     pause: Micros,
-    settlings: u8,
+    pub(crate) settlings: u8,
     resting: bool,
     /// The client's request has gone out: whatever comes now, it may have been done.
-    sent: bool,
-    failure: Failure,
+    pub(crate) sent: bool,
+    pub(crate) failure: Failure,
 }
 
 impl Search {
@@ -96,146 +91,6 @@ impl Search {
 }
 
 impl Node {
-    /// Where this node would send somebody who looks for `target`. A route to the asker's
-    /// own position skips the asker: it wants to know who is there beside itself.
-    pub(crate) fn route(&self, target: Id, asker: Id, now: Instant) -> Option<Route> {
-        let skip = |peer: &Peer| {
-            (asker == target && peer.id == target) || self.contacts.is_dead(*peer, now)
-        };
-        if self.spans.owns(target) {
-            return Some(Route::Owner {
-                settled: self.spans.is_settled(target),
-            });
-        }
-        if self.acts_for(target, now) {
-            return Some(Route::Owner { settled: false });
-        }
-        let successors = self.ring.successors();
-        let leaving_own = self.state == State::Leaving
-            && self
-                .ring
-                .predecessor()
-                .is_some_and(|p| crate::id::Span::new(p.id, self.me.id).contains(target));
-        let head = self.ring.head()?;
-        if leaving_own || crate::id::Span::new(self.me.id, head.id).contains(target) {
-            let most = usize::from(self.config.copies_max);
-            let list: Vec<Peer> = successors
-                .iter()
-                .filter(|peer| !skip(peer))
-                .take(most)
-                .copied()
-                .collect();
-            return Some(Route::Successors(list));
-        }
-        let mut closer: Vec<Peer> = Vec::with_capacity(CLOSER_MAX);
-        let among = successors
-            .iter()
-            .rev()
-            .copied()
-            .filter(|p| Id::between(self.me.id, p.id, target));
-        let mut near = among.filter(|peer| !skip(peer)).peekable();
-        let mut far = self
-            .table
-            .preceding(target)
-            .filter(|peer| !skip(peer))
-            .peekable();
-        while closer.len() < CLOSER_MAX {
-            let nearer_first = match (near.peek(), far.peek()) {
-                (Some(a), Some(b)) => a.id.distance(target) <= b.id.distance(target),
-                (Some(_), None) => true,
-                (None, Some(_)) => false,
-                (None, None) => break,
-            };
-            let Some(peer) = (if nearer_first {
-                near.next()
-            } else {
-                far.next()
-            }) else {
-                break;
-            };
-            if closer.iter().all(|known| known.id != peer.id) {
-                closer.push(peer);
-            }
-        }
-        Some(Route::Closer(closer))
-    }
-
-    /// Whether this node answers for a position whose owner is dead, before rectification
-    /// has made it the owner: its predecessor is dead, and it was told to hold the span.
-    pub(crate) fn acts_for(&self, target: Id, now: Instant) -> bool {
-        self.spans.owned().is_some()
-            && self.state == State::Joined
-            && self
-                .ring
-                .predecessor()
-                .is_some_and(|p| self.contacts.is_dead(p, now))
-            && self.is_next_in_line(target, now)
-    }
-
-    // ---- beginnings --------------------------------------------------------------------
-
-    pub(crate) fn search_for_client(&mut self, cx: &mut Cx, ticket: Ticket, command: Command) {
-        if self.ops.len() >= self.config.ops_max as usize {
-            cx.finish(ticket, Err(Failure::Overloaded));
-            return;
-        }
-        let (target, goal) = match command {
-            Command::Lookup { target } => (target, Goal::Lookup { ticket }),
-            Command::Get { key, quorum } => {
-                (key.position(), client(ticket, Request::Get { key, quorum }))
-            }
-            Command::Put { value, .. } if value.len() > VALUE_MAX => {
-                cx.finish(ticket, Err(Failure::Invalid));
-                return;
-            }
-            Command::Put {
-                key,
-                value,
-                ttl,
-                copies,
-                expected,
-            } => {
-                let operation = self.next_operation();
-                let write = Write {
-                    key,
-                    value: Some(value),
-                    ttl,
-                    copies,
-                    operation,
-                    expected,
-                };
-                (write.key.position(), client(ticket, Request::Put(write)))
-            }
-            Command::Delete { key, expected } => {
-                let operation = self.next_operation();
-                let (ttl, copies) = (Micros::ZERO, 0);
-                let write = Write {
-                    key,
-                    value: None,
-                    ttl,
-                    copies,
-                    operation,
-                    expected,
-                };
-                (write.key.position(), client(ticket, Request::Put(write)))
-            }
-            Command::Join { .. } | Command::View { .. } | Command::Status | Command::Leave => {
-                cx.finish(ticket, Err(Failure::Invalid));
-                return;
-            }
-        };
-        self.search(cx, target, goal);
-    }
-
-    fn next_operation(&mut self) -> OperationId {
-        self.counter = self.counter.saturating_add(1);
-        OperationId {
-            gateway: self.me.id,
-            incarnation: self.me.incarnation,
-            counter: self.counter,
-        }
-    }
-
     /// Searches from the own table.
     pub(crate) fn search(&mut self, cx: &mut Cx, target: Id, goal: Goal) {
         let search = self.new_search(cx, target, goal);
@@ -541,7 +396,7 @@ impl Node {
     }
 
     /// A peer may be asked again.
-    fn unask(&mut self, key: SlabKey, peer: Peer) {
+    pub(crate) fn unask(&mut self, key: SlabKey, peer: Peer) {
         if let Some(search) = self.searches.get_mut(key) {
             search.asked.retain(|asked| *asked != peer.id);
         }
@@ -563,7 +418,7 @@ impl Node {
     /// A named owner does not own the target, so its owner stands before it. If that one is
     /// silent, this one may be the owner in a moment: true, and it is asked again. If not,
     /// it may be one that was passed over as dead.
-    fn denied(&mut self, cx: &mut Cx, key: SlabKey, peer: Peer) -> bool {
+    pub(crate) fn denied(&mut self, cx: &mut Cx, key: SlabKey, peer: Peer) -> bool {
         let Some(search) = self.searches.get_mut(key) else {
             return false;
         };
@@ -595,7 +450,7 @@ impl Node {
     }
 
     /// A correction: somebody joined between the target and the named owner.
-    fn correct(&mut self, key: SlabKey, owner: Peer, hint: Peer) {
+    pub(crate) fn correct(&mut self, key: SlabKey, owner: Peer, hint: Peer) {
         let Some(search) = self.searches.get_mut(key) else {
             return;
         };
@@ -605,102 +460,9 @@ impl Node {
         }
     }
 
-    /// The client's request came back from the named owner.
-    pub(crate) fn asked_answered(
-        &mut self,
-        cx: &mut Cx,
-        key: SlabKey,
-        peer: Peer,
-        sent: Instant,
-        result: Result<Response, CallError>,
-    ) {
-        let round_trip = result.is_ok().then(|| cx.now.mono.since(sent));
-        if let Some(search) = self.searches.get_mut(key) {
-            search.in_flight.retain(|asked| *asked != peer);
-            if search.hops.len() < HOPS_MAX {
-                search.hops.push(Hop {
-                    peer,
-                    round_trip,
-                    why: Why::Owner,
-                });
-            }
-        }
-        match result {
-            Ok(response) => self.asked_response(cx, key, peer, response),
-            Err(CallError::Overloaded) => self.rest(cx, key, Failure::Overloaded, true),
-            Err(_) => self.advance(cx, key),
-        }
-    }
-
-    /// The owner, this node or another, has answered the client's request.
-    pub(crate) fn asked_response(
-        &mut self,
-        cx: &mut Cx,
-        key: SlabKey,
-        peer: Peer,
-        response: Response,
-    ) {
-        let Some(search) = self.searches.get_mut(key) else {
-            return;
-        };
-        search.in_flight.retain(|asked| *asked != peer);
-        match response {
-            Response::Written { version } => {
-                self.end_client(cx, key, Ok(Outcome::Written { version }));
-            }
-            Response::Got { record } => self.end_client(cx, key, Ok(Outcome::Got { record })),
-            Response::Refused(refusal) => self.asked_refused(cx, key, peer, refusal),
-            _ => self.advance(cx, key),
-        }
-    }
-
-    fn asked_refused(&mut self, cx: &mut Cx, key: SlabKey, peer: Peer, refusal: Refusal) {
-        match refusal {
-            Refusal::NotOwner { hint } => {
-                if self.denied(cx, key, peer) {
-                    return;
-                }
-                if let Some(hint) = hint {
-                    self.correct(key, peer, hint);
-                }
-                self.advance(cx, key);
-            }
-            Refusal::NotMember { .. } | Refusal::Leaving | Refusal::Unsupported => {
-                self.advance(cx, key);
-            }
-            Refusal::Settling => {
-                self.unask(key, peer);
-                let restart = self.is_stuck_on_settling(key);
-                self.rest(cx, key, Failure::TimedOut, restart);
-            }
-            Refusal::Unavailable { stored, needed } => {
-                self.rest(cx, key, Failure::Unavailable { stored, needed }, true);
-            }
-            Refusal::Overloaded { .. } => self.rest(cx, key, Failure::Overloaded, true),
-            Refusal::ClockSkew | Refusal::Invalid => {
-                self.end_client(cx, key, Err(Failure::Invalid));
-            }
-            Refusal::Conflict { stored } => {
-                self.end_client(cx, key, Err(Failure::Conflict { stored }));
-            }
-            Refusal::Full => self.end_client(cx, key, Err(Failure::Full)),
-            Refusal::Storage => self.rest(cx, key, Failure::Storage, true),
-        }
-    }
-
-    /// Whether one more `Settling` is one too many: whoever says so may wait for an owner
-    /// that was only slow, and is asked again from the beginning.
-    fn is_stuck_on_settling(&mut self, key: SlabKey) -> bool {
-        let Some(search) = self.searches.get_mut(key) else {
-            return false;
-        };
-        search.settlings = (search.settlings + 1) % SETTLINGS_MAX;
-        search.settlings == 0 && search.in_flight.is_empty()
-    }
-
     /// Pauses; then goes on, or starts over from the own table. Goals that are nobody's
     /// errand end instead of starting over: their task will come again.
-    fn rest(&mut self, cx: &mut Cx, key: SlabKey, failure: Failure, restart: bool) {
+    pub(crate) fn rest(&mut self, cx: &mut Cx, key: SlabKey, failure: Failure, restart: bool) {
         let Some(search) = self.searches.get_mut(key) else {
             return;
         };
@@ -748,35 +510,12 @@ impl Node {
 
     // ---- ends --------------------------------------------------------------------------
 
-    fn take_search(&mut self, key: SlabKey) -> Option<Search> {
+    pub(crate) fn take_search(&mut self, key: SlabKey) -> Option<Search> {
         let search = self.searches.take(key)?;
         if let Some(end) = search.end {
             self.ops.take(end);
         }
         Some(search)
-    }
-
-    fn end_client(&mut self, cx: &mut Cx, key: SlabKey, result: Result<Outcome, Failure>) {
-        let Some(search) = self.take_search(key) else {
-            return;
-        };
-        if let Goal::Client { ticket, request } = search.goal {
-            if matches!(*request, Request::Put(_)) {
-                self.note_availability(cx, &result);
-            }
-            cx.finish(ticket, result);
-        }
-    }
-
-    fn note_availability(&mut self, cx: &mut Cx, result: &Result<Outcome, Failure>) {
-        match result {
-            Ok(_) if self.unavailable_since.take().is_some() => cx.notice(Notice::Available),
-            Err(Failure::Unavailable { .. }) if self.unavailable_since.is_none() => {
-                self.unavailable_since = Some(cx.now.mono);
-                cx.notice(Notice::Unavailable);
-            }
-            _ => {}
-        }
     }
 
     /// The owner is known.
@@ -868,13 +607,6 @@ impl Node {
             Goal::Strays => self.stray_owner_missing(cx),
             Goal::Leave => self.leave_owner_missing(cx),
         }
-    }
-}
-
-fn client(ticket: Ticket, request: Request) -> Goal {
-    Goal::Client {
-        ticket,
-        request: Box::new(request),
     }
 }
 
