@@ -63,6 +63,10 @@ impl Node {
                 "more finished operations than bounded",
             ),
             (
+                self.passed.len() <= 4_096,
+                "more passed operations than bounded",
+            ),
+            (
                 self.queued.len() <= 1_024,
                 "more queued writes than bounded",
             ),

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::id::{Id, Span};
-use crate::message::{Head, Key, Record, Request, Response, Version};
+use crate::message::{Head, Key, Mark, Record, Request, Response, Version};
 use crate::peer::{Addr, Peer};
 use crate::time::{Instant, Micros};
 
@@ -550,12 +550,18 @@ pub enum Notice {
     },
 }
 
-/// What survives the end of a process without its store, for [`crate::node::Node::new`].
+/// What survives the end of a process beside its records: from
+/// [`Node::remember`](crate::node::Node::remember) to [`crate::node::Node::new`].
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Restored {
     /// Every peer known at the end. Not empty: this node was in a ring and never founds one
     /// lightly.
     pub peers: Vec<Peer>,
+    /// Those of them that were away, and count for majorities until they are forgotten.
+    pub absent: Vec<Id>,
     /// The version clock: nothing assigned from now on is at or below it.
     pub clock: u64,
+    /// What the records still stored are worth as evidence. Empty if the store is empty:
+    /// a mark without its records would make a loss look like a miss.
+    pub marks: Vec<(Span, Mark)>,
 }

@@ -40,6 +40,10 @@ use crate::write::Writing;
 /// must have been asleep, and trusts nothing it believed before.
 const SLEPT: Micros = Micros::from_secs(1);
 
+/// How long a node that was in a ring before waits for others to come back with their copies,
+/// before it settles a span with too few: after a power cut nobody is dead, only late.
+const PATIENCE: Micros = Micros::from_secs(60);
+
 /// The least time a call is given.
 const LEAST: Micros = Micros::from_millis(1);
 
@@ -66,6 +70,8 @@ pub struct Node {
     pub(crate) table: Table,
     pub(crate) passive: Passive,
     pub(crate) spans: Spans,
+    /// Until then a restarted node waits for copies that others may bring back.
+    pub(crate) patient_until: Instant,
     pub(crate) tasks: Tasks,
     pub(crate) pace: Micros,
     /// When this node last stabilised.
@@ -77,6 +83,8 @@ pub struct Node {
     pub(crate) writes: Slab<Writing>,
     pub(crate) queued: Vec<Queued>,
     pub(crate) finished: FinishedOperations,
+    /// Operations whose versions passed through here as copies of another owner.
+    pub(crate) passed: FinishedOperations,
     pub(crate) repair: Repair,
     pub(crate) sweep_from: Option<crate::message::Key>,
     /// Heads of one page whose owner is being looked for.
@@ -130,10 +138,19 @@ impl Node {
         config.validate()?;
         let limit = usize::from(config.successors);
         let mut passive = Passive::new(usize::from(config.passive_max));
+        let patient_until = match restored.peers.is_empty() {
+            true => now.mono,
+            false => now.mono + PATIENCE.min(config.forget),
+        };
         for peer in restored.peers {
             if peer.id != me.id && !peer.is_seed() {
-                passive.add(peer, None, now.mono);
+                let died = restored.absent.contains(&peer.id).then_some(now.mono);
+                passive.add(peer, died, now.mono);
             }
+        }
+        let mut spans = Spans::new(me.id);
+        for (span, mark) in restored.marks {
+            spans.hold(span, Some(mark), now.mono);
         }
         Ok(Self {
             me,
@@ -150,7 +167,8 @@ impl Node {
             contacts: Contacts::new(),
             table: Table::new(me.id, usize::from(config.table_max)),
             passive,
-            spans: Spans::new(me.id),
+            spans,
+            patient_until,
             tasks: Tasks::default(),
             pace: config.stabilise_min,
             stabilised: now.mono,
@@ -161,6 +179,7 @@ impl Node {
             writes: Slab::new(),
             queued: Vec::new(),
             finished: FinishedOperations::default(),
+            passed: FinishedOperations::default(),
             repair: Repair::default(),
             sweep_from: None,
             strays: Vec::new(),
@@ -470,6 +489,18 @@ impl Node {
     /// What an owner's own copy is worth as evidence about `position`.
     pub(crate) fn own_mark(&self, position: crate::id::Id) -> Option<Mark> {
         self.spans.mark(position)
+    }
+
+    /// What the next life of this node needs. The marks are of use only beside the records.
+    #[must_use]
+    pub fn remember(&self, now: Instant) -> Restored {
+        let absent = self.passive.absent(now, self.config.forget);
+        Restored {
+            peers: self.known_peers(),
+            absent: absent.map(|peer| peer.id).collect(),
+            clock: self.clock,
+            marks: self.spans.marks(),
+        }
     }
 
     /// Every peer worth asking after a restart: neighbours first.

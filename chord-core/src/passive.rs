@@ -9,7 +9,7 @@
 
 use alloc::vec::Vec;
 
-use crate::peer::{Addr, Peer};
+use crate::peer::Peer;
 use crate::time::{Instant, Micros};
 
 /// Longest pause between two attempts at a silent peer.
@@ -186,13 +186,12 @@ impl Passive {
         Some(entry.peer)
     }
 
-    /// Addresses of members that died less than `forget` ago: they still count for
-    /// majorities.
-    pub(crate) fn absent(&self, now: Instant, forget: Micros) -> impl Iterator<Item = Addr> {
+    /// Members that died less than `forget` ago: they still count for majorities.
+    pub(crate) fn absent(&self, now: Instant, forget: Micros) -> impl Iterator<Item = Peer> {
         self.list
             .iter()
             .filter(move |entry| entry.died.is_some_and(|died| now.since(died) < forget))
-            .map(|entry| entry.peer.addr)
+            .map(|entry| entry.peer)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -204,6 +203,7 @@ impl Passive {
 mod tests {
     use super::*;
     use crate::id::Id;
+    use crate::peer::Addr;
 
     fn peer(n: u8) -> Peer {
         let mut id = [0; 20];

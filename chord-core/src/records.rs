@@ -54,7 +54,7 @@ impl Queued {
     }
 }
 
-/// Operations that ended well, for twice the longest deadline.
+/// Operations and the versions they got, for twice the longest deadline.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FinishedOperations {
     versions: BTreeMap<OperationId, Version>,
@@ -344,6 +344,16 @@ impl Node {
             self.write_out(cx, key, stored.clone());
             return;
         }
+        if let Some(version) = self.passed.get(write.operation, cx.now.mono)
+            && newest
+                .as_ref()
+                .is_some_and(|stored| stored.header.version > version)
+        {
+            // A late duplicate: an owner before this one gave it its version, and what is
+            // stored came after it.
+            self.end_write(cx, key, Response::Written { version });
+            return;
+        }
         let live = newest.as_ref().filter(|stored| stored.is_live(cx.now.mono));
         let stored = live.map_or_else(Version::default, |stored| stored.header.version);
         if write.expected.is_some_and(|expected| expected != stored) {
@@ -466,7 +476,7 @@ impl Node {
             .copied()
             .chain(self.ring.predecessor());
         let ring = ring.filter(|peer| !self.repair.hands_over(*peer));
-        let absent = self.passive.absent(now, self.config.forget);
+        let absent = self.passive.absent(now, self.config.forget).map(|p| p.addr);
         for addr in core::iter::once(self.me.addr)
             .chain(ring.map(|p| p.addr))
             .chain(absent)

@@ -237,8 +237,9 @@ impl Node {
             return;
         }
         if round.settles {
-            self.settle_piece(cx, &round);
-            self.tasks.hasten(Task::Repair, cx.now.mono);
+            let settled = self.settle_piece(cx, &round);
+            let pause = if settled { Micros::ZERO } else { AGAIN };
+            self.tasks.hasten(Task::Repair, cx.now.mono + pause);
             return;
         }
         self.repair.copies_missing = round
@@ -257,7 +258,8 @@ impl Node {
         self.give_marks(cx, &round, first);
     }
 
-    fn settle_piece(&mut self, cx: &mut Cx, round: &Round) {
+    /// Everybody alive has answered: the piece is settled, unless copies may yet come back.
+    fn settle_piece(&mut self, cx: &mut Cx, round: &Round) -> bool {
         let own = self.spans.mark_of(round.span);
         let marks = || {
             round
@@ -281,6 +283,9 @@ impl Node {
             .is_some()
             || round.compares.iter().any(Compare::may_know_more);
         if missing && complete < usize::from(needed) {
+            if cx.now.mono < self.patient_until {
+                return false;
+            }
             self.may_have_lost = self.may_have_lost.saturating_add(1);
             cx.notice(Notice::MayHaveLost { span: round.span });
         }
@@ -288,6 +293,7 @@ impl Node {
         if self.spans.pieces().is_empty() {
             cx.notice(Notice::Settled);
         }
+        true
     }
 
     fn give_marks(&mut self, cx: &mut Cx, round: &Round, changed: bool) {

@@ -259,8 +259,11 @@ impl Node {
             cx.refuse(ticket, Refusal::Invalid);
             return;
         }
+        let until = cx.now.mono + self.config.command_timeout.times(2);
         for record in &records {
             self.clock = self.clock.max(record.header.version.time.min(horizon));
+            self.passed
+                .insert(record.header.operation, record.header.version, until);
         }
         if !fresh
             && records

@@ -162,6 +162,12 @@ impl Spans {
         });
     }
 
+    /// Every mark, for the next life of this node.
+    pub(crate) fn marks(&self) -> Vec<(Span, Mark)> {
+        let marked = |held: &Held| held.mark.map(|mark| (held.span, mark));
+        self.held.iter().filter_map(marked).collect()
+    }
+
     /// Whether `owner` itself counts this node among the holders of `position`.
     pub(crate) fn is_marked_by(&self, position: Id, owner: Id) -> bool {
         self.held.iter().any(|held| {

@@ -108,6 +108,7 @@ impl State {
         let restored = Restored {
             peers: remembered.peers.iter().filter_map(Known::to_peer).collect(),
             clock: remembered.clock,
+            ..Restored::default()
         };
         let state = Self {
             dir: dir.to_owned(),
@@ -265,7 +266,8 @@ mod tests {
             restored,
             Restored {
                 peers: vec![peer],
-                clock: 77
+                clock: 77,
+                ..Restored::default()
             }
         );
     }

@@ -1,12 +1,15 @@
 //! The life of a small ring: forming, storing, losing a node, leaving.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use chord_core::event::{Command, Outcome, State};
+use chord_core::message::{Request, Response};
 use chord_core::peer::Peer;
 use chord_core::time::{Instant, Micros};
 
-use super::world::{World, key, peer, put};
+use super::world::{Fate, World, key, peer, put};
 
 #[test]
 fn nodes_form_one_ring_store_find_lose_one_and_leave() {
@@ -139,5 +142,96 @@ fn reads_of_a_killed_owners_keys_are_answered_within_a_second() {
             slowest = slowest.max(world.now - began);
         }
         assert!(slowest < 1_000_000, "{victim}: {slowest}");
+    }
+}
+
+/// A put whose answer is lost, a newer one, and the owner's death: the first one's retry
+/// reaches an owner that never had it in hand.
+#[test]
+fn the_duplicate_of_an_old_put_does_not_overwrite_a_newer_one_at_the_next_owner() {
+    let mut world = World::ring(5);
+    let owner = world.owner_of(&key(1));
+    let gateway = (owner + 1) % 5;
+    let kept: Rc<RefCell<Option<Request>>> = Rc::default();
+    let keep = kept.clone();
+    world.meddle = Some(Box::new(move |from, to, request| {
+        if (from, to) == (gateway, owner) && matches!(request, Request::Put(_)) {
+            keep.borrow_mut().get_or_insert_with(|| request.clone());
+        }
+        Fate::Pass
+    }));
+    let first = world.command(gateway, put(1));
+    let Ok(Outcome::Written { version: older }) = world.outcome(first) else {
+        panic!("written");
+    };
+    let Command::Put { key: name, .. } = put(1) else {
+        unreachable!("a put");
+    };
+    let second = Command::Put {
+        key: name.clone(),
+        value: "newer".into(),
+        ttl: Micros::ZERO,
+        copies: 0,
+        expected: None,
+    };
+    let second = world.command(gateway, second);
+    assert!(matches!(world.outcome(second), Ok(Outcome::Written { .. })));
+    world.nodes[owner] = None;
+    world.run_for(Micros::from_secs(4));
+    let next = world.owner_of(&name);
+    let again = kept.borrow().clone().expect("the first put was seen");
+    let answer = world.ask(gateway, next, again);
+    assert_eq!(answer, Response::Written { version: older });
+    let get = Command::Get {
+        key: name,
+        quorum: true,
+    };
+    let ticket = world.command(gateway, get);
+    let Ok(Outcome::Got { record: Some(got) }) = world.outcome(ticket) else {
+        panic!("readable");
+    };
+    assert_eq!(got.value, "newer");
+}
+
+/// Every process ends at the same moment and comes back with its disk, one long before the
+/// others: what it lacks is `Unavailable` meanwhile, never a miss, and all is there afterwards.
+#[test]
+fn after_a_power_cut_nothing_is_missing_while_the_others_are_late() {
+    let mut world = World::ring(5);
+    for n in 0..40 {
+        let ticket = world.command(n % 5, put(n));
+        assert!(matches!(world.outcome(ticket), Ok(Outcome::Written { .. })));
+    }
+    world.run_for(Micros::from_secs(90));
+    world.cut_power();
+    for late in [0, 1, 2, 3, 4] {
+        world.restart(late);
+        world.run_for(Micros::from_secs(9));
+        for n in 0..40 {
+            let get = Command::Get {
+                key: key(n),
+                quorum: n % 2 == 0,
+            };
+            let ticket = world.command(late, get);
+            let outcome = world.outcome(ticket);
+            assert!(
+                !matches!(outcome, Ok(Outcome::Got { record: None })),
+                "key {n} is missing with {} of 5 back",
+                late + 1
+            );
+        }
+    }
+    world.run_for(Micros::from_secs(60));
+    for n in 0..40 {
+        let get = Command::Get {
+            key: key(n),
+            quorum: false,
+        };
+        let ticket = world.command(n % 5, get);
+        let outcome = world.outcome(ticket);
+        assert!(
+            matches!(outcome, Ok(Outcome::Got { record: Some(_) })),
+            "{n} {outcome:?}"
+        );
     }
 }

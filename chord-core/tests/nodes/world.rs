@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chord_core::config::Config;
 use chord_core::event::{
-    Action, Command, Event, Failure, Notice, OpId, Outcome, Restored, StoreAnswer, StoreCommand,
-    Ticket,
+    Action, Class, Command, Event, Failure, Notice, OpId, Outcome, Restored, StoreAnswer,
+    StoreCommand, Terms, Ticket,
 };
 use chord_core::id::Id;
 use chord_core::message::{Head, Key, Record, Request, Response};
@@ -44,6 +44,9 @@ pub(crate) struct World {
     /// The node whose store writes nothing for now, and what waits.
     pub(crate) stuck: Option<usize>,
     waiting: Vec<(OpId, StoreCommand)>,
+    asked: Option<(u64, Option<Response>)>,
+    restored: Vec<Restored>,
+    lives: u32,
 }
 
 pub(crate) fn peer(n: usize) -> Peer {
@@ -85,6 +88,9 @@ impl World {
             meddle: None,
             stuck: None,
             waiting: vec![],
+            asked: None,
+            restored: vec![],
+            lives: 1,
         }
     }
 
@@ -190,6 +196,11 @@ impl World {
         for action in out {
             match action {
                 Action::Finish { ticket, result } => self.finished.push((ticket.0, result)),
+                Action::Reply { ticket, response }
+                    if self.asked.as_ref().is_some_and(|asked| asked.0 == ticket.0) =>
+                {
+                    self.asked = Some((ticket.0, Some(response)));
+                }
                 Action::Reply { ticket, response } => {
                     let (to, op) = self.calls.remove(&ticket.0).expect("answered once");
                     self.queue.push((
@@ -251,6 +262,66 @@ impl World {
             }
         }
         true
+    }
+
+    /// What `to` answers to a request of `from` that nobody at `from` waits for.
+    pub(crate) fn ask(&mut self, from: usize, to: usize, request: Request) -> Response {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let now = Instant(self.now);
+        let terms = Terms {
+            deadline: now + Micros::from_secs(2),
+            class: Class::Client,
+            trace: 0,
+        };
+        let from = self.nodes[from].as_ref().expect("alive").me();
+        let event = Event::Request {
+            ticket: Ticket(ticket),
+            from,
+            terms,
+            request,
+        };
+        self.asked = Some((ticket, None));
+        self.queue.push((to, event));
+        for _ in 0..100_000 {
+            if let Some((_, Some(response))) = &self.asked {
+                return response.clone();
+            }
+            assert!(self.step());
+        }
+        panic!("no answer");
+    }
+
+    /// Every process ends; the disks stay.
+    pub(crate) fn cut_power(&mut self) {
+        let now = Instant(self.now);
+        self.restored = self
+            .nodes
+            .iter()
+            .map(|node| node.as_ref().expect("alive").remember(now))
+            .collect();
+        self.nodes.iter_mut().for_each(|node| *node = None);
+        self.queue.clear();
+        self.calls.clear();
+    }
+
+    /// The next life of a node after [`World::cut_power`], from its disk and what it knew.
+    pub(crate) fn restart(&mut self, n: usize) {
+        self.lives += 1;
+        let me = Peer {
+            incarnation: self.lives,
+            ..peer(n)
+        };
+        let now = Now {
+            mono: Instant(self.now),
+            wall: (1 << 50) + self.now,
+        };
+        let config = Arc::new(Config::default());
+        let restored = self.restored[n].clone();
+        let node = Node::new(config, me, n as u64, now, restored).expect("valid options");
+        self.nodes[n] = Some(node);
+        let seeds = (0..self.nodes.len()).map(|seed| peer(seed).addr).collect();
+        self.command(n, Command::Join { seeds });
     }
 
     /// Requests that their receivers have not answered yet.

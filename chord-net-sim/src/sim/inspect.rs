@@ -1,6 +1,6 @@
 //! Looking at a node without disturbing it: its getters, and nothing that is an event.
 
-use chord_core::event::{Restored, State, Status, View};
+use chord_core::event::{State, Status, View};
 use chord_core::node::Node;
 use chord_core::time::Now;
 
@@ -17,14 +17,6 @@ pub(super) fn view(node: &Node, now: Now) -> Option<View> {
         predecessor: status.predecessor,
         successors: status.successors,
     })
-}
-
-/// What the next life of a node starts from.
-pub(super) fn restored(node: &Node) -> Restored {
-    Restored {
-        peers: node.known_peers(),
-        clock: node.clock(),
-    }
 }
 
 /// What is wrong inside a node.

@@ -7,7 +7,6 @@ use chord_core::node::Node;
 use chord_core::peer::Addr;
 
 use super::churn::Control;
-use super::inspect;
 use super::world::World;
 use crate::chance::{Purpose, nth};
 use crate::host::{Asked, Host, Process};
@@ -122,6 +121,7 @@ impl World {
         state.restored = restored;
         if !kept {
             state.disk.wipe();
+            state.restored.marks.clear();
         }
     }
 
@@ -176,11 +176,12 @@ impl World {
 
     /// Takes the process away; what its next life starts from, if it was up.
     fn end(&mut self, host: u32) -> Option<Restored> {
+        let now = self.clocks().mono;
         let process = self.hosts[host as usize].process.take()?;
         for open in process.tickets() {
             self.cut_off(open.asked);
         }
-        Some(inspect::restored(&process.node))
+        Some(process.node.remember(now))
     }
 
     /// A node says that it is a member now.
