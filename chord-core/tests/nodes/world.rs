@@ -89,7 +89,7 @@ impl World {
             stuck: None,
             waiting: vec![],
             asked: None,
-            restored: vec![],
+            restored: vec![Restored::default(); count],
             lives: 1,
         }
     }
@@ -294,18 +294,19 @@ impl World {
 
     /// Every process ends; the disks stay.
     pub(crate) fn cut_power(&mut self) {
-        let now = Instant(self.now);
-        self.restored = self
-            .nodes
-            .iter()
-            .map(|node| node.as_ref().expect("alive").remember(now))
-            .collect();
-        self.nodes.iter_mut().for_each(|node| *node = None);
+        (0..self.nodes.len()).for_each(|n| self.stop(n));
         self.queue.clear();
         self.calls.clear();
     }
 
-    /// The next life of a node after [`World::cut_power`], from its disk and what it knew.
+    /// A process ends; its disk stays.
+    pub(crate) fn stop(&mut self, n: usize) {
+        let node = self.nodes[n].take().expect("alive");
+        self.restored[n] = node.remember(Instant(self.now));
+        self.queue.retain(|(to, _)| *to != n);
+    }
+
+    /// The next life of a stopped node, from its disk and what it knew.
     pub(crate) fn restart(&mut self, n: usize) {
         self.lives += 1;
         let me = Peer {
