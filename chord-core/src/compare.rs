@@ -1,15 +1,20 @@
-//! Comparing one span with one holder, page by page.
+//! Comparing one span with one holder: sums first, lists where they differ.
 //!
 //! ```text
+//! ── Sums ──▶ their sums ──▶ own sums of the same parts ──▶ parts that differ, again
 //! ── List ──▶ their heads ─▶ own heads of the same range ─▶ what differs
 //!    Fetch what they have newer · Replicate what they lack · Discard what is surplus
 //! ```
+//!
+//! So the cost follows the difference. Where most parts differ, as with a holder that is
+//! new, the span is listed at once.
 //!
 //! A holder that answers is waited for as long as its answers get somewhere: a comparison
 //! has [`GRACE`], and [`GRACE_EACH`] more for every head that was of use. One that drips, or
 //! pings and never lists, is *waived* after some rounds, like the dead: a single member must
 //! not keep a span unsettled.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::event::{CallError, Class, StoreAnswer, StoreCommand, StoreError};
@@ -18,6 +23,7 @@ use crate::message::{Head, Key, Mark, Record, Request, Response};
 use crate::node::{Cx, Node};
 use crate::peer::Peer;
 use crate::repair::SOURCE;
+use crate::sums::{self, PartSum};
 use crate::then::{Then, heads, page};
 use crate::time::{Instant, Micros};
 
@@ -39,10 +45,13 @@ pub(crate) struct Compare {
     pub(crate) rank: u8,
     pub(crate) progress: Progress,
     pub(crate) mark: Option<Mark>,
+    /// Parts whose sums are to be compared, the next one last.
+    todo: Vec<Span>,
+    /// The part being listed.
+    listing: Option<Span>,
     /// The end of patience; what is of use moves it.
     until: Instant,
     next: Option<Key>,
-    more: bool,
     want: Vec<Key>,
     push: Vec<Key>,
     surplus: Vec<Head>,
@@ -67,21 +76,44 @@ pub(crate) enum Progress {
     /// Alive, answered, and got nowhere.
     Slow,
 }
+
 impl Compare {
     /// Whether its answers leave open what it has.
     pub(crate) fn may_know_more(&self) -> bool {
         self.progress != Progress::Done || self.withheld
     }
 
-    pub(crate) fn new(peer: Peer, rank: u8, now: Instant) -> Self {
+    /// Whether nothing of a part can be learned here, pushed or dropped. What a holder of
+    /// this rank should not have is equal where it is gone, and surplus where it is not.
+    fn is_equal(&self, part: u8, ours: &[PartSum], theirs: &[PartSum], clean: bool) -> bool {
+        let of = |sums: &[PartSum], copies: u8| {
+            sums.iter()
+                .find(|sum| sum.part == part && sum.copies == copies)
+                .map(|sum| sum.sum)
+        };
+        let sums = ours.iter().chain(theirs).filter(|sum| sum.part == part);
+        sums.map(|sum| sum.copies).all(|copies| {
+            let (own, other) = (of(ours, copies), of(theirs, copies));
+            if self.rank < copies {
+                own == other
+            } else if other.is_none() {
+                true
+            } else {
+                own == other && (self.rank == SOURCE || !clean)
+            }
+        })
+    }
+
+    pub(crate) fn new(peer: Peer, rank: u8, span: Span, now: Instant) -> Self {
         Self {
             peer,
             rank,
             progress: Progress::Running,
             mark: None,
+            todo: vec![span],
+            listing: None,
             until: now + GRACE,
             next: None,
-            more: true,
             want: Vec::new(),
             push: Vec::new(),
             surplus: Vec::new(),
@@ -96,9 +128,6 @@ impl Compare {
 impl Node {
     /// The next thing to do with one holder.
     pub(crate) fn compare_step(&mut self, cx: &mut Cx, round: u64, at: u8) {
-        let Some(span) = self.repair.span(round) else {
-            return;
-        };
         let bytes_max = self.config.page_bytes;
         let deadline = cx.now.mono + self.config.timeout_max;
         let Some(compare) = self.repair.compare(round, at) else {
@@ -141,14 +170,34 @@ impl Node {
             let request = Request::Discard { heads };
             self.call_until(cx, peer, request, Class::Repair, 0, deadline, Then::Told);
         }
+        self.next_part(cx, round, at);
+    }
+
+    /// Goes on listing, or takes the next part: its sums, or its list if it is small.
+    fn next_part(&mut self, cx: &mut Cx, round: u64, at: u8) {
+        let bytes_max = self.config.page_bytes;
+        let deadline = cx.now.mono + self.config.timeout_max;
         let Some(compare) = self.repair.compare(round, at) else {
             return;
         };
-        if !compare.more {
-            compare.progress = Progress::Done;
-            self.end_round_if_over(cx);
-            return;
+        let peer = compare.peer;
+        if compare.listing.is_none() {
+            let Some(span) = compare.todo.pop() else {
+                compare.progress = Progress::Done;
+                self.end_round_if_over(cx);
+                return;
+            };
+            if sums::leaves(span) > 1 {
+                let then = Then::Summed { round, at, span };
+                let request = Request::Sums { span };
+                self.call_until(cx, peer, request, Class::Repair, 0, deadline, then);
+                return;
+            }
+            compare.listing = Some(span);
         }
+        let Some(span) = compare.listing else {
+            return;
+        };
         let after = compare.next.clone();
         let request = Request::List {
             span,
@@ -157,6 +206,68 @@ impl Node {
         };
         let then = Then::Listed { round, at, after };
         self.call_until(cx, peer, request, Class::Repair, 0, deadline, then);
+    }
+
+    /// The sums of a part have come: read our own.
+    pub(crate) fn summed(
+        &mut self,
+        cx: &mut Cx,
+        round: u64,
+        at: u8,
+        span: Span,
+        result: Result<Response, CallError>,
+    ) {
+        let whole = self.repair.span(round) == Some(span);
+        let Ok(Response::Sums { sums, mark }) = result else {
+            self.compare_failed(cx, round, at);
+            return;
+        };
+        let Some(compare) = self.repair.compare(round, at) else {
+            return;
+        };
+        if whole {
+            compare.mark = mark;
+        }
+        let then = Then::SummedOwn {
+            round,
+            at,
+            span,
+            theirs: sums,
+        };
+        self.store(cx, StoreCommand::Sums { span }, then);
+    }
+
+    /// Both sums of a part are here: which of its parts differ?
+    pub(crate) fn summed_own(
+        &mut self,
+        cx: &mut Cx,
+        round: u64,
+        at: u8,
+        span: Span,
+        theirs: &[PartSum],
+        result: Result<StoreAnswer, StoreError>,
+    ) {
+        let Ok(StoreAnswer::Sums { sums: ours }) = result else {
+            self.compare_failed(cx, round, at);
+            return;
+        };
+        let clean = self.repair.is_clean() && self.spans.pieces().is_empty();
+        let Some(compare) = self.repair.compare(round, at) else {
+            return;
+        };
+        let parts = sums::parts(span);
+        let differs = |part: u8| !compare.is_equal(part, &ours, theirs, clean);
+        let different: Vec<Span> = (0_u8..)
+            .zip(&parts)
+            .filter(|(part, _)| differs(*part))
+            .map(|(_, span)| *span)
+            .collect();
+        if different.len() > parts.len() / 2 && parts.len() > 2 {
+            compare.listing = Some(span);
+        } else {
+            compare.todo.extend(different.into_iter().rev());
+        }
+        self.compare_step(cx, round, at);
     }
 
     fn compare_failed(&mut self, cx: &mut Cx, round: u64, at: u8) {
@@ -185,9 +296,7 @@ impl Node {
         after: Option<Key>,
         result: Result<Response, CallError>,
     ) {
-        let Some(span) = self.repair.span(round) else {
-            return;
-        };
+        let whole = self.repair.span(round);
         let Ok(Response::Heads { heads, more, mark }) = result else {
             self.compare_failed(cx, round, at);
             return;
@@ -195,7 +304,10 @@ impl Node {
         let Some(compare) = self.repair.compare(round, at) else {
             return;
         };
-        if after.is_none() {
+        let Some(span) = compare.listing else {
+            return;
+        };
+        if whole == Some(span) && after.is_none() {
             compare.mark = mark;
         }
         let begin = after.as_ref().map_or(span.after, Key::position);
@@ -208,8 +320,10 @@ impl Node {
             return;
         }
         let last = heads.last().map(|head| head.key.clone()).filter(|_| more);
-        compare.more = last.is_some();
         compare.next.clone_from(&last);
+        if last.is_none() {
+            compare.listing = None;
+        }
         let upto = last.as_ref().map_or(span.upto, Key::position);
         if upto == begin && after.is_some() {
             self.compare_step(cx, round, at);
@@ -224,6 +338,7 @@ impl Node {
         let then = Then::ListedOwn {
             round,
             at,
+            span,
             theirs: heads,
         };
         self.store(cx, command, then);
@@ -235,12 +350,10 @@ impl Node {
         cx: &mut Cx,
         round: u64,
         at: u8,
+        span: Span,
         mut theirs: Vec<Head>,
         result: Result<StoreAnswer, StoreError>,
     ) {
-        let Some(span) = self.repair.span(round) else {
-            return;
-        };
         let Some((mut ours, truncated)) = heads(result) else {
             self.compare_failed(cx, round, at);
             return;
@@ -255,7 +368,7 @@ impl Node {
             let upto = span.rank(last.key.position());
             theirs.retain(|head| span.rank(head.key.position()) <= upto);
             compare.next = Some(last.key.clone());
-            compare.more = true;
+            compare.listing = Some(span);
         }
         ours.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         theirs.sort_unstable_by(|a, b| a.key.cmp(&b.key));

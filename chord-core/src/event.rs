@@ -19,6 +19,7 @@ use bytes::Bytes;
 use crate::id::{Id, Span};
 use crate::message::{Head, Key, Mark, Record, Request, Response, Version};
 use crate::peer::{Addr, Peer};
+use crate::sums::PartSum;
 use crate::time::{Instant, Micros};
 
 /// Minted by the driver for a command or request; echoed exactly once by the node.
@@ -420,6 +421,11 @@ pub enum StoreCommand {
         /// Stop once this is reached, after at least one head.
         bytes_max: u32,
     },
+    /// The sums of the parts of a span, tombstones included. Answer: [`StoreAnswer::Sums`].
+    Sums {
+        /// Which part of the ring.
+        span: Span,
+    },
     /// Drop each whose stored version is not above the named one. Answer:
     /// [`StoreAnswer::Discarded`].
     Discard {
@@ -461,6 +467,11 @@ pub enum StoreAnswer {
         heads: Vec<Head>,
         /// More may follow.
         more: bool,
+    },
+    /// To `Sums`.
+    Sums {
+        /// In order of part, then copies.
+        sums: Vec<PartSum>,
     },
     /// To `Discard`.
     Discarded {

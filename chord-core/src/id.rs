@@ -145,7 +145,7 @@ impl Id {
         Self(difference)
     }
 
-    fn successor_position(self) -> Self {
+    pub(crate) fn successor_position(self) -> Self {
         self.plus_power(0)
     }
 }

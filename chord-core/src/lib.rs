@@ -89,6 +89,7 @@ pub mod ring;
 mod route;
 mod serve;
 mod spans;
+pub mod sums;
 mod table;
 mod then;
 pub mod time;

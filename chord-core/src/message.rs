@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::id::{Id, Span};
 use crate::peer::Peer;
+use crate::sums::PartSum;
 use crate::time::{Instant, Micros};
 
 /// Longest key in bytes.
@@ -261,6 +262,11 @@ pub enum Request {
         /// Stop once this is reached, after at least one head.
         bytes_max: u32,
     },
+    /// The sums of the parts of a span.
+    Sums {
+        /// Which part of the ring; cut by [`parts`](crate::sums::parts).
+        span: Span,
+    },
     /// From the owner: your copy of this span is complete.
     Mark {
         /// Which part of the ring.
@@ -340,6 +346,13 @@ pub enum Response {
         heads: Vec<Head>,
         /// More may follow behind the last one.
         more: bool,
+        /// What this holder was told about the whole span.
+        mark: Option<Mark>,
+    },
+    /// To `Sums`.
+    Sums {
+        /// In order of part, then copies; none twice.
+        sums: Vec<PartSum>,
         /// What this holder was told about the whole span.
         mark: Option<Mark>,
     },

@@ -192,13 +192,13 @@ impl Node {
         let mut compares: Vec<Compare> = group
             .iter()
             .zip(1_u8..)
-            .map(|(&peer, rank)| Compare::new(peer, rank, cx.now.mono))
+            .map(|(&peer, rank)| Compare::new(peer, rank, span, cx.now.mono))
             .collect();
         if let Some(source) = piece.as_ref().and_then(|piece| piece.source)
             && !group.contains(&source)
             && !self.contacts.is_dead(source, cx.now.mono)
         {
-            compares.push(Compare::new(source, SOURCE, cx.now.mono));
+            compares.push(Compare::new(source, SOURCE, span, cx.now.mono));
         }
         let count = u8::try_from(compares.len()).unwrap_or(u8::MAX);
         self.repair.round = Some(Round {

@@ -40,6 +40,7 @@ impl Node {
                 | Request::Fetch { .. }
                 | Request::Pull { .. }
                 | Request::List { .. }
+                | Request::Sums { .. }
                 | Request::Offer { .. }
                 | Request::Discard { .. }
         );
@@ -114,6 +115,13 @@ impl Node {
             } => {
                 self.serve_list(cx, ticket, from, span, after, bytes_max);
             }
+            Request::Sums { span } => {
+                if span.upto == from.id {
+                    self.spans.hold(span, None, cx.now.mono);
+                }
+                let then = Then::HolderSummed { ticket, span };
+                self.store(cx, StoreCommand::Sums { span }, then);
+            }
             Request::Mark { span, mark } => {
                 let horizon = cx.now.wall.saturating_add(self.config.skew_max.0);
                 let sane = span.upto == from.id
@@ -160,6 +168,7 @@ impl Node {
                 Request::Fetch { .. }
                     | Request::Pull { .. }
                     | Request::List { .. }
+                    | Request::Sums { .. }
                     | Request::Replicate { .. }
             )
     }
@@ -381,6 +390,23 @@ impl Node {
             ticket,
             response.unwrap_or(Response::Refused(Refusal::Storage)),
         );
+    }
+
+    pub(crate) fn holder_summed(
+        &mut self,
+        cx: &mut Cx,
+        ticket: Ticket,
+        span: Span,
+        result: Result<StoreAnswer, StoreError>,
+    ) {
+        let response = match result {
+            Ok(StoreAnswer::Sums { sums }) => Response::Sums {
+                sums,
+                mark: self.spans.mark_of(span),
+            },
+            _ => Response::Refused(Refusal::Storage),
+        };
+        cx.reply(ticket, response);
     }
 
     /// Drops surplus copies at the word of their owner, never what this node owns itself.

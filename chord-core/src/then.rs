@@ -10,6 +10,7 @@ use crate::message::{Head, Key, OperationId, Record, Response, Version};
 use crate::node::{Cx, Node};
 use crate::ops::{Pending, SlabKey};
 use crate::peer::Peer;
+use crate::sums::PartSum;
 
 /// What an operation in flight is for.
 #[derive(Clone, Debug)]
@@ -87,6 +88,11 @@ pub(crate) enum Then {
         span: crate::id::Span,
         lists: bool,
     },
+    /// A peer's `Sums` was read.
+    HolderSummed {
+        ticket: Ticket,
+        span: crate::id::Span,
+    },
     /// A peer's `Discard` was done.
     HolderDiscarded { ticket: Ticket },
     /// Own heads, to judge an offer.
@@ -98,6 +104,19 @@ pub(crate) enum Then {
     },
 
     // -- repair --
+    /// `Sums` of a part to a holder.
+    Summed {
+        round: u64,
+        at: u8,
+        span: crate::id::Span,
+    },
+    /// Own sums of the same part.
+    SummedOwn {
+        round: u64,
+        at: u8,
+        span: crate::id::Span,
+        theirs: Vec<PartSum>,
+    },
     /// `List` to a holder.
     Listed {
         round: u64,
@@ -108,6 +127,7 @@ pub(crate) enum Then {
     ListedOwn {
         round: u64,
         at: u8,
+        span: crate::id::Span,
         theirs: Vec<Head>,
     },
     /// `Fetch` of what a holder has newer.
@@ -166,8 +186,10 @@ impl Then {
                 | Self::HolderStored { .. }
                 | Self::HolderFetched { .. }
                 | Self::HolderPaged { .. }
+                | Self::HolderSummed { .. }
                 | Self::HolderDiscarded { .. }
                 | Self::OfferRead { .. }
+                | Self::SummedOwn { .. }
                 | Self::ListedOwn { .. }
                 | Self::FetchedStored { .. }
                 | Self::PushRead { .. }
@@ -241,6 +263,7 @@ impl Node {
             Then::Asked { search } => self.asked_answered(cx, search, peer, sent, result),
             Then::Gathered { gather, rank } => self.gathered(cx, gather, rank, result),
             Then::Replicated { write, version } => self.replicated(cx, write, version, result),
+            Then::Summed { round, at, span } => self.summed(cx, round, at, span, result),
             Then::Listed { round, at, after } => self.listed(cx, round, at, after, result),
             Then::Fetched { round, at, wanted } => self.fetched(cx, round, at, wanted, result),
             Then::Pushed { round, at } => self.pushed(cx, round, at, result),
@@ -260,7 +283,9 @@ impl Node {
             | Then::HolderStored { .. }
             | Then::HolderFetched { .. }
             | Then::HolderPaged { .. }
+            | Then::HolderSummed { .. }
             | Then::HolderDiscarded { .. }
+            | Then::SummedOwn { .. }
             | Then::OfferRead { .. }
             | Then::ListedOwn { .. }
             | Then::FetchedStored { .. }
@@ -310,6 +335,15 @@ impl Node {
             } => {
                 self.holder_paged(cx, ticket, span, lists, result);
             }
+            Then::HolderSummed { ticket, span } => self.holder_summed(cx, ticket, span, result),
+            Then::SummedOwn {
+                round,
+                at,
+                span,
+                theirs,
+            } => {
+                self.summed_own(cx, round, at, span, &theirs, result);
+            }
             Then::HolderDiscarded { ticket } => self.holder_discarded(cx, ticket, result),
             Then::OfferRead {
                 ticket,
@@ -319,8 +353,13 @@ impl Node {
             } => {
                 self.judge(cx, ticket, from, &heads, leaving, result);
             }
-            Then::ListedOwn { round, at, theirs } => {
-                self.listed_own(cx, round, at, theirs, result);
+            Then::ListedOwn {
+                round,
+                at,
+                span,
+                theirs,
+            } => {
+                self.listed_own(cx, round, at, span, theirs, result);
             }
             Then::FetchedStored { round, at } => self.fetched_stored(cx, round, at, result),
             Then::PushRead { round, at, keys } => self.push_read(cx, round, at, keys, result),
@@ -345,6 +384,7 @@ impl Node {
             | Then::Asked { .. }
             | Then::Gathered { .. }
             | Then::Replicated { .. }
+            | Then::Summed { .. }
             | Then::Listed { .. }
             | Then::Fetched { .. }
             | Then::Pushed { .. }

@@ -47,6 +47,7 @@
 //! | `Mark` | 66 | span, mark | `Done` | | |
 //! | `Offer` | 67 | leaving, heads | `Offered` | 67 | list of 1 keep, 2 drop, 3 send, 4 wait |
 //! | `Discard` | 68 | heads | `Done` | | |
+//! | `Sums` | 69 | span | `Sums` | 69 | mark?, list of (part `u8`, copies `u8`, sum 16) |
 //! | any | | | `Refused` | 128 | reason `u8`, its fields |
 //!
 //! Reasons of a refusal: 1 `NotMember` (incarnation `u32`), 2 `NotOwner` (hint peer?),
@@ -113,6 +114,8 @@ pub const KEYS_MAX: usize = 1_024;
 pub const RECORDS_MAX: usize = 8_192;
 /// Most heads in a list: as many of the smallest as a page takes, rounded up.
 pub const HEADS_MAX: usize = 32_768;
+/// Most sums in a list: those of every part and every number of copies.
+pub const SUMS_MAX: usize = crate::sums::PARTS * 64;
 /// Longest name of a cluster in bytes: a DNS label has at most 63.
 pub const CLUSTER_MAX: usize = 64;
 /// Longest lifetime that can be told: 2⁶² µs, longer than anything lives, and short enough

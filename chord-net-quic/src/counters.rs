@@ -4,7 +4,7 @@ use chord_core::event::Notice;
 use chord_core::message::Request;
 
 /// Kinds of requests, in the order of [`Calls::by_kind`].
-pub const KINDS: [&str; 16] = [
+pub const KINDS: [&str; 17] = [
     "ping",
     "route",
     "neighbours",
@@ -21,6 +21,7 @@ pub const KINDS: [&str; 16] = [
     "mark",
     "offer",
     "discard",
+    "sums",
 ];
 
 /// One number for each kind of request.
@@ -113,6 +114,7 @@ pub fn kind_of(request: &Request) -> usize {
         Request::Mark { .. } => 13,
         Request::Offer { .. } => 14,
         Request::Discard { .. } => 15,
+        Request::Sums { .. } => 16,
     }
 }
 

@@ -81,7 +81,8 @@ pub(crate) fn asks_for_much(request: &Request) -> bool {
         | Request::Replicate { .. }
         | Request::Mark { .. }
         | Request::Offer { .. }
-        | Request::Discard { .. } => false,
+        | Request::Discard { .. }
+        | Request::Sums { .. } => false,
     }
 }
 

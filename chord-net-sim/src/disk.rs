@@ -5,11 +5,13 @@
 //! oracle knows at each moment what is durable where.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use bytes::Bytes;
 use chord_core::event::{StoreAnswer, StoreCommand};
 use chord_core::id::{Id, Span};
 use chord_core::message::{Head, Key, Record, Version};
+use chord_core::sums::Leaves;
 use chord_core::time::Instant;
 
 /// One key whose stored version is another one now.
@@ -25,6 +27,7 @@ pub struct Change {
 #[derive(Clone, Default, Debug)]
 pub struct Disk {
     records: BTreeMap<(Id, Bytes), Record>,
+    leaves: Leaves,
 }
 
 impl Disk {
@@ -53,7 +56,7 @@ impl Disk {
 
     /// Loses everything.
     pub fn wipe(&mut self) {
-        self.records.clear();
+        *self = Self::default();
     }
 
     /// Carries out one command and appends what it changed to `changes`.
@@ -89,6 +92,7 @@ impl Disk {
                     self.page(span, after.as_ref(), bytes_max, Record::head, Head::size);
                 StoreAnswer::Heads { heads, more }
             }
+            StoreCommand::Sums { span } => self.sums(span),
             StoreCommand::Discard { heads } => self.discard(&heads, changes),
             StoreCommand::Sweep { now, bury, limit } => self.sweep(now, bury, limit, changes),
         }
@@ -109,7 +113,7 @@ impl Disk {
                         key: record.key.clone(),
                         version,
                     });
-                    self.records.insert(place(&record.key), record);
+                    self.insert(record);
                 }
             }
         }
@@ -138,6 +142,28 @@ impl Disk {
         fill(stored, bytes_max, entry, size)
     }
 
+    fn sums(&self, span: Span) -> StoreAnswer {
+        let edge = |edge: Span| {
+            let (heads, _) = self.page(edge, None, u32::MAX, Record::head, Head::size);
+            Ok::<_, Infallible>(heads)
+        };
+        let Ok(sums) = self.leaves.answer(span, edge);
+        StoreAnswer::Sums { sums }
+    }
+
+    fn insert(&mut self, record: Record) {
+        let place = place(&record.key);
+        self.remove(&place);
+        self.leaves.insert(&record.head());
+        self.records.insert(place, record);
+    }
+
+    fn remove(&mut self, place: &(Id, Bytes)) {
+        if let Some(record) = self.records.remove(place) {
+            self.leaves.remove(&record.head());
+        }
+    }
+
     fn range(&self, first: Id, last: Id) -> impl Iterator<Item = (&(Id, Bytes), &Record)> {
         self.records
             .range((first, Bytes::new())..)
@@ -149,7 +175,7 @@ impl Disk {
         for head in heads {
             let stored = self.get(&head.key).map(|record| record.header.version);
             if stored.is_some_and(|version| version <= head.version) {
-                self.records.remove(&place(&head.key));
+                self.remove(&place(&head.key));
                 changes.push(Change {
                     key: head.key.clone(),
                     version: None,
@@ -194,7 +220,7 @@ impl Disk {
             }
         }
         for place in buried {
-            self.records.remove(&place);
+            self.remove(&place);
         }
         StoreAnswer::Swept { count, more }
     }

@@ -43,6 +43,7 @@ pub fn request(request: &Request) -> usize {
         Request::Mark { .. } => 13,
         Request::Offer { .. } => 14,
         Request::Discard { .. } => 15,
+        Request::Sums { .. } => 16,
     }
 }
 
@@ -62,6 +63,7 @@ pub fn answer(result: &Result<Response, CallError>) -> u64 {
         Ok(Response::Heads { .. }) => 9,
         Ok(Response::Offered { .. }) => 10,
         Ok(Response::Refused(_)) => 11,
+        Ok(Response::Sums { .. }) => 12,
         Err(CallError::TimedOut) => 32,
         Err(CallError::Unreachable) => 33,
         Err(CallError::Restarted { .. }) => 34,
@@ -102,6 +104,7 @@ pub fn writes(command: &StoreCommand) -> bool {
         StoreCommand::Get { .. }
         | StoreCommand::GetMany { .. }
         | StoreCommand::Heads { .. }
+        | StoreCommand::Sums { .. }
         | StoreCommand::Scan { .. }
         | StoreCommand::List { .. } => false,
     }

@@ -109,7 +109,11 @@ impl<'a> Play<'a> {
             mono: Instant(1_000_000),
             wall: 1_700_000_000_000_000,
         };
-        let restored = Restored { peers, clock };
+        let restored = Restored {
+            peers,
+            clock,
+            ..Restored::default()
+        };
         let node = Node::new(Arc::new(config), me, u64::from(shape), now, restored)
             .expect("the options are in their bounds");
         let (ledger, shelf) = (Ledger::default(), Shelf::default());

@@ -7,19 +7,21 @@ use alloc::vec::Vec;
 use super::error::{DecodeError, EncodeError};
 use super::read::{List, Reader};
 use super::write::Writer;
-use super::{HEADS_MAX, KEYS_MAX, PEERS_MAX, RECORDS_MAX};
+use super::{HEADS_MAX, KEYS_MAX, PEERS_MAX, RECORDS_MAX, SUMS_MAX};
 use crate::event::Class;
 use crate::id::Span;
 use crate::message::{
     Head, Header, KEY_MAX, Key, Mark, OperationId, Record, VALUE_MAX, Verdict, Version,
 };
 use crate::peer::{Addr, Peer};
+use crate::sums::{PartSum, Sum};
 
 const PEERS: List = List::of::<Peer>("peers", PEERS_MAX, 42);
 const KEYS: List = List::of::<Key>("keys", KEYS_MAX, 3);
 const RECORDS: List = List::of::<Record>("records", RECORDS_MAX, 85);
 const HEADS: List = List::of::<Head>("heads", HEADS_MAX, 32);
 const NEWER: List = List::of::<(u16, Version)>("newer versions", RECORDS_MAX, 30);
+const SUMS: List = List::of::<PartSum>("sums", SUMS_MAX, 18);
 const VERDICTS: List = List::of::<Verdict>("verdicts", HEADS_MAX, 1);
 
 /// The class of priority that a number names.
@@ -137,6 +139,15 @@ impl Writer<'_> {
         self.list(NEWER, newer, |w, &(index, version)| {
             w.u16(index);
             w.version(version);
+            Ok(())
+        })
+    }
+
+    pub(super) fn sums(&mut self, sums: &[PartSum]) -> Result<(), EncodeError> {
+        self.list(SUMS, sums, |w, part| {
+            w.u8(part.part);
+            w.u8(part.copies);
+            w.bytes(&part.sum.0.to_be_bytes());
             Ok(())
         })
     }
@@ -264,6 +275,16 @@ impl Reader<'_> {
 
     pub(super) fn newer(&mut self) -> Result<Vec<(u16, Version)>, DecodeError> {
         self.list(NEWER, |r| Ok((r.u16()?, r.version()?)))
+    }
+
+    pub(super) fn sums(&mut self) -> Result<Vec<PartSum>, DecodeError> {
+        self.list(SUMS, |r| {
+            Ok(PartSum {
+                part: r.u8()?,
+                copies: r.u8()?,
+                sum: Sum(u128::from_be_bytes(r.array()?)),
+            })
+        })
     }
 
     pub(super) fn verdicts(&mut self) -> Result<Vec<Verdict>, DecodeError> {

@@ -25,6 +25,7 @@ const LIST: u8 = 65;
 const MARK: u8 = 66;
 const OFFER: u8 = 67;
 const DISCARD: u8 = 68;
+const SUMS: u8 = 69;
 
 /// What a peer asks.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,7 +54,8 @@ impl Asked {
             | Request::Stabilise
             | Request::Leave
             | Request::Yield { .. }
-            | Request::Mark { .. } => 0,
+            | Request::Mark { .. }
+            | Request::Sums { .. } => 0,
             Request::Put(write) => {
                 64 + write.key.bytes().len() + write.value.as_ref().map_or(0, bytes::Bytes::len)
             }
@@ -121,6 +123,7 @@ impl Asked {
                 heads: r.heads()?,
             },
             DISCARD => Request::Discard { heads: r.heads()? },
+            SUMS => Request::Sums { span: r.span()? },
             _ => return Ok(Self::Unknown { kind }),
         };
         Ok(Self::Known(request))
@@ -128,7 +131,7 @@ impl Asked {
 }
 
 fn is_known(kind: u8) -> bool {
-    matches!(kind, PING..=YIELD | PUT..=GET | REPLICATE..=FETCH | PULL..=DISCARD)
+    matches!(kind, PING..=YIELD | PUT..=GET | REPLICATE..=FETCH | PULL..=SUMS)
 }
 
 fn write_known(w: &mut Writer<'_>, request: &Request) -> Result<(), EncodeError> {
@@ -200,6 +203,10 @@ fn write_known(w: &mut Writer<'_>, request: &Request) -> Result<(), EncodeError>
         Request::Discard { heads } => {
             w.u8(DISCARD);
             return w.heads(heads);
+        }
+        Request::Sums { span } => {
+            w.u8(SUMS);
+            w.span(*span);
         }
     }
     Ok(())

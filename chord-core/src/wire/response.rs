@@ -17,6 +17,7 @@ const FETCHED: u8 = 49;
 const PAGE: u8 = 64;
 const HEADS: u8 = 65;
 const OFFERED: u8 = 67;
+const SUMS: u8 = 69;
 const REFUSED: u8 = 128;
 
 const ROUTE_OWNER: u8 = 1;
@@ -42,6 +43,7 @@ const STORAGE: u8 = 49;
 
 const PEER_SIZE: usize = 44;
 const NEWER_SIZE: usize = 30;
+const SUM_SIZE: usize = 18;
 
 /// Bytes that the body takes, to within a few and never fewer.
 pub(super) fn size_hint(response: &Response) -> usize {
@@ -62,6 +64,7 @@ pub(super) fn size_hint(response: &Response) -> usize {
         }
         Response::Heads { heads, .. } => heads.iter().map(Head::size).sum(),
         Response::Offered { verdicts } => verdicts.len(),
+        Response::Sums { sums, .. } => SUM_SIZE * sums.len(),
     }
 }
 
@@ -124,6 +127,14 @@ pub(super) fn write(w: &mut Writer<'_>, response: &Response) -> Result<(), Encod
             })?;
             return w.heads(heads);
         }
+        Response::Sums { sums, mark } => {
+            w.u8(SUMS);
+            w.option(*mark, |w, mark| {
+                w.mark(mark);
+                Ok(())
+            })?;
+            return w.sums(sums);
+        }
         Response::Offered { verdicts } => {
             w.u8(OFFERED);
             return w.verdicts(verdicts);
@@ -170,6 +181,10 @@ pub(super) fn read(r: &mut Reader<'_>) -> Result<Response, DecodeError> {
             more: r.bool("the more flag")?,
             mark: r.option("the mark", Reader::mark)?,
             heads: r.heads()?,
+        },
+        SUMS => Response::Sums {
+            mark: r.option("the mark", Reader::mark)?,
+            sums: r.sums()?,
         },
         OFFERED => Response::Offered {
             verdicts: r.verdicts()?,

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use chord_core::event::{Command, Outcome};
 use chord_core::message::{Head, Key, Request, Response, Version};
+use chord_core::sums::{PartSum, Sum};
 use chord_core::time::{Instant, Micros};
 
 use super::world::{Fate, World, key, peer, put};
@@ -36,6 +37,19 @@ fn settle_beside(mut lies: impl FnMut(&Request) -> Fate + 'static) -> (World, us
     (world, heir)
 }
 
+/// Sums that lead to a list.
+fn nothing_is_equal() -> Response {
+    let sum = |part| PartSum {
+        part,
+        copies: 3,
+        sum: Sum(1),
+    };
+    Response::Sums {
+        sums: (0..32).map(sum).collect(),
+        mark: None,
+    }
+}
+
 fn unsettled(world: &World, n: usize) -> u32 {
     let node = world.nodes[n].as_ref().expect("alive");
     node.status(Instant(world.now)).spans_unsettled
@@ -44,7 +58,7 @@ fn unsettled(world: &World, n: usize) -> u32 {
 #[test]
 fn a_member_that_never_lists_does_not_keep_its_neighbours_unsettled() {
     let (mut world, heir) = settle_beside(|request| match request {
-        Request::List { .. } => Fate::Lost,
+        Request::List { .. } | Request::Sums { .. } => Fate::Lost,
         _ => Fate::Pass,
     });
     assert_eq!(unsettled(&world, heir), 1, "at first it is waited for");
@@ -64,6 +78,7 @@ fn a_member_that_claims_what_it_does_not_give_does_not_either() {
     };
     let ghosts: Vec<Head> = (0..500).map(ghost).collect();
     let (mut world, heir) = settle_beside(move |request| match request {
+        Request::Sums { .. } => Fate::Answer(nothing_is_equal()),
         Request::List { span, .. } => {
             let inside = |head: &&Head| span.contains(head.key.position());
             let mut heads: Vec<Head> = ghosts.iter().filter(inside).cloned().collect();
@@ -92,6 +107,7 @@ fn a_member_that_drips_one_key_a_page_is_waived() {
     keys.sort_by_key(Key::position);
     let mut dripped = 0_u32;
     let (mut world, heir) = settle_beside(move |request| match request {
+        Request::Sums { .. } => Fate::Answer(nothing_is_equal()),
         Request::List { span, after, .. } => {
             let begin = after.as_ref().map_or(span.after, Key::position);
             let next = keys

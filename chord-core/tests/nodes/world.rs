@@ -12,10 +12,11 @@ use chord_core::event::{
     Action, Class, Command, Event, Failure, Notice, OpId, Outcome, Restored, StoreAnswer,
     StoreCommand, Terms, Ticket,
 };
-use chord_core::id::Id;
+use chord_core::id::{Id, Span};
 use chord_core::message::{Head, Key, Record, Request, Response};
 use chord_core::node::Node;
 use chord_core::peer::{Addr, Peer};
+use chord_core::sums::Leaves;
 use chord_core::time::{Instant, Micros, Now};
 
 /// What becomes of a request on its way.
@@ -149,6 +150,17 @@ impl World {
                     .collect();
                 heads.sort_by_key(|h| span.rank(h.key.position()));
                 StoreAnswer::Heads { heads, more: false }
+            }
+            StoreCommand::Sums { span } => {
+                let mut leaves = Leaves::new();
+                store.values().for_each(|r| leaves.insert(&r.head()));
+                let inside = |span: Span| -> Result<Vec<Head>, ()> {
+                    let records = store.values();
+                    let inside = records.filter(|r| span.contains(r.key.position()));
+                    Ok(inside.map(Record::head).collect())
+                };
+                let sums = leaves.answer(span, inside).expect("cannot fail");
+                StoreAnswer::Sums { sums }
             }
             StoreCommand::Discard { heads } => {
                 let before = store.len();

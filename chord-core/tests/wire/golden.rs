@@ -16,6 +16,7 @@ use chord_core::message::{
     Version, Write,
 };
 use chord_core::peer::{Addr, Peer};
+use chord_core::sums::{PartSum, Sum};
 use chord_core::time::Micros;
 use chord_core::wire::{Asked, Frame, Hello, RequestFrame};
 
@@ -191,6 +192,7 @@ fn requests() -> Vec<(&'static str, Request)> {
                 heads: vec![head(b"a")],
             },
         ),
+        ("sums", Request::Sums { span: SPAN }),
     ]
 }
 
@@ -293,6 +295,24 @@ fn responses() -> Vec<(&'static str, Response)> {
             },
         ),
         ("offered", Response::Offered { verdicts }),
+        (
+            "sums",
+            Response::Sums {
+                sums: vec![
+                    PartSum {
+                        part: 0,
+                        copies: 3,
+                        sum: Sum(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+                    },
+                    PartSum {
+                        part: 31,
+                        copies: 1,
+                        sum: Sum(u128::MAX),
+                    },
+                ],
+                mark: Some(MARK),
+            },
+        ),
         (
             "refused-not-member",
             refused(Refusal::NotMember { incarnation: 5 }),

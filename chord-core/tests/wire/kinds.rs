@@ -20,14 +20,14 @@ kinds!(REQUESTS, request, Request:
     Ping = 1, Route = 2, Neighbours = 3, Notify = 4, Stabilise = 5, Leave = 6, Yield = 7,
     Put = 32, Get = 33,
     Replicate = 48, Fetch = 49,
-    Pull = 64, List = 65, Mark = 66, Offer = 67, Discard = 68,
+    Pull = 64, List = 65, Mark = 66, Offer = 67, Discard = 68, Sums = 69,
 );
 
 kinds!(RESPONSES, response, Response:
     Done = 1, Route = 2, Neighbours = 3, Notified = 4,
     Written = 32, Got = 33,
     Replicated = 48, Fetched = 49,
-    Page = 64, Heads = 65, Offered = 67,
+    Page = 64, Heads = 65, Offered = 67, Sums = 69,
     Refused = 128,
 );
 

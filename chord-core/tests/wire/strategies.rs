@@ -8,6 +8,7 @@ use chord_core::message::{
     Verdict, Version, Write,
 };
 use chord_core::peer::{Addr, Peer};
+use chord_core::sums::{PartSum, Sum};
 use chord_core::time::{Instant, Micros};
 use chord_core::wire::{Asked, Frame, Hello, LIFETIME_MAX, PEERS_MAX, RequestFrame, ResponseFrame};
 use proptest::collection::vec;
@@ -174,6 +175,7 @@ fn requests() -> impl Strategy<Value = Request> {
         (vec(heads(), 0..4), any::<bool>())
             .prop_map(|(heads, leaving)| Request::Offer { heads, leaving }),
         vec(heads(), 0..4).prop_map(|heads| Request::Discard { heads }),
+        spans().prop_map(|span| Request::Sums { span }),
     ]
 }
 
@@ -183,6 +185,14 @@ fn routes() -> impl Strategy<Value = Route> {
         peer_lists().prop_map(Route::Successors),
         peer_lists().prop_map(Route::Closer),
     ]
+}
+
+fn part_sums() -> impl Strategy<Value = PartSum> {
+    (any::<u8>(), any::<u8>(), any::<u128>()).prop_map(|(part, copies, sum)| PartSum {
+        part,
+        copies,
+        sum: Sum(sum),
+    })
 }
 
 fn verdicts() -> impl Strategy<Value = Verdict> {
@@ -235,6 +245,8 @@ fn responses() -> impl Strategy<Value = Response> {
             .prop_map(|(records, more)| Response::Page { records, more }),
         1 => (vec(heads(), 0..4), any::<bool>(), option::of(marks()))
             .prop_map(|(heads, more, mark)| Response::Heads { heads, more, mark }),
+        1 => (vec(part_sums(), 0..9), option::of(marks()))
+            .prop_map(|(sums, mark)| Response::Sums { sums, mark }),
         1 => vec(verdicts(), 0..9).prop_map(|verdicts| Response::Offered { verdicts }),
         5 => refusals().prop_map(Response::Refused),
     ]

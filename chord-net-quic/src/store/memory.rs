@@ -13,12 +13,14 @@
 //! **Invariant:** a tombstone's value is empty.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::ops::Bound;
 
 use bytes::{Bytes, BytesMut};
 use chord_core::event::{StoreAnswer, StoreCommand, StoreError};
 use chord_core::id::{Id, Span};
 use chord_core::message::{Head, Header, Key, Record, Version};
+use chord_core::sums::Leaves;
 use chord_core::time::{Instant, Now};
 
 use crate::store::{Stats, Store};
@@ -74,6 +76,7 @@ pub struct Memory {
     records: BTreeMap<Place, Entry>,
     expiring: BTreeSet<(Instant, Place)>,
     shadows: BTreeSet<(Instant, Place)>,
+    leaves: Leaves,
     bytes: u64,
 }
 
@@ -132,6 +135,7 @@ impl Memory {
         self.bytes = self.bytes.saturating_add(size(&place, &entry));
         let (index, when) = index_of(&mut self.expiring, &mut self.shadows, &entry.header);
         index.insert((when, place.clone()));
+        self.leaves.insert(&entry.head(place.to_key()));
         self.records.insert(place, entry);
     }
 
@@ -139,6 +143,7 @@ impl Memory {
         let (place, entry) = self.records.remove_entry(place)?;
         self.bytes = self.bytes.saturating_sub(size(&place, &entry));
         let (index, when) = index_of(&mut self.expiring, &mut self.shadows, &entry.header);
+        self.leaves.remove(&entry.head(place.to_key()));
         index.remove(&(when, place));
         Some(entry)
     }
@@ -189,6 +194,16 @@ impl Memory {
             heads.push(head);
         }
         StoreAnswer::Heads { heads, more }
+    }
+
+    fn sums(&self, span: Span) -> StoreAnswer {
+        let edge = |edge: Span| {
+            let heads = self.walk(edge, None);
+            let heads = heads.map(|(place, entry)| entry.head(place.to_key()));
+            Ok::<_, Infallible>(heads.collect())
+        };
+        let Ok(sums) = self.leaves.answer(span, edge);
+        StoreAnswer::Sums { sums }
     }
 
     fn discard(&mut self, heads: &[Head]) -> StoreAnswer {
@@ -265,6 +280,7 @@ impl Store for Memory {
                 after,
                 bytes_max,
             } => self.list(span, after.as_ref(), bytes_max),
+            StoreCommand::Sums { span } => self.sums(span),
             StoreCommand::Discard { heads } => self.discard(&heads),
             StoreCommand::Sweep { now, bury, limit } => self.sweep(now, bury, limit),
         })

@@ -213,6 +213,10 @@ impl Others {
                     mark: self.mark(callee),
                 }
             }
+            Request::Sums { span } => Response::Sums {
+                sums: self.shelf.sums(span),
+                mark: self.mark(callee),
+            },
             Request::Offer { heads, .. } => {
                 let verdict = |stored: Option<Record>, version| match stored {
                     Some(record) if record.header.version >= version => Verdict::Drop,

@@ -13,6 +13,7 @@ use chord_core::message::{
     VALUE_MAX, Verdict, Version, Write,
 };
 use chord_core::peer::{Addr, Peer};
+use chord_core::sums::{PartSum, Sum};
 use chord_core::time::{Instant, Micros};
 
 /// Positions of the little world; the first is the node under test.
@@ -331,10 +332,11 @@ impl<'a> Script<'a> {
                 after: self.key_or_none(),
                 bytes_max: self.u32(),
             },
-            20 | 21 => Request::Mark {
+            20 => Request::Mark {
                 span: self.span(),
                 mark: self.mark(),
             },
+            21 => Request::Sums { span: self.span() },
             22 => Request::Offer {
                 heads: self.heads(),
                 leaving: self.bool(),
@@ -392,6 +394,16 @@ impl<'a> Script<'a> {
                     .collect();
                 Response::Offered { verdicts }
             }
+            15 => Response::Sums {
+                sums: (0..self.below(6))
+                    .map(|_| PartSum {
+                        part: self.byte(),
+                        copies: self.byte() % 12,
+                        sum: Sum(u128::from(self.byte())),
+                    })
+                    .collect(),
+                mark: self.mark_or_none(),
+            },
             _ => Response::Refused(self.refusal()),
         }
     }

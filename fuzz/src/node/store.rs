@@ -1,10 +1,12 @@
 //! A store that tells the truth: the node's own, and what the other members hold together.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use chord_core::event::{StoreAnswer, StoreCommand};
 use chord_core::id::Span;
 use chord_core::message::{Head, Key, Record, Version};
+use chord_core::sums::{Leaves, PartSum};
 
 /// Records by key; the higher version wins.
 #[derive(Default)]
@@ -85,6 +87,18 @@ impl Shelf {
         (records.iter().map(Record::head).collect(), more)
     }
 
+    /// The sums of the parts of a span.
+    pub(super) fn sums(&self, span: Span) -> Vec<PartSum> {
+        let mut leaves = Leaves::default();
+        for record in self.records.values() {
+            leaves.insert(&record.head());
+        }
+        let Ok(sums) = leaves.answer(span, |edge| {
+            Ok::<_, Infallible>(self.heads(edge, None, u32::MAX).0)
+        });
+        sums
+    }
+
     fn discard(&mut self, heads: &[Head]) -> u32 {
         let before = self.records.len();
         for head in heads {
@@ -135,6 +149,9 @@ impl Shelf {
                 let (heads, more) = self.heads(span, after.as_ref(), bytes_max);
                 StoreAnswer::Heads { heads, more }
             }
+            StoreCommand::Sums { span } => StoreAnswer::Sums {
+                sums: self.sums(span),
+            },
             StoreCommand::Discard { heads } => StoreAnswer::Discarded {
                 count: self.discard(&heads),
             },
