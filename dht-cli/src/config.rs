@@ -15,10 +15,10 @@
 
 mod check;
 mod ini_form;
+mod kinds;
 mod knobs;
 mod nearest;
 mod raw;
-mod ring_knobs;
 mod settings;
 mod toml_form;
 pub mod units;
@@ -291,7 +291,7 @@ impl Loaded {
         let entries = knobs().map(|knob| {
             let name = knob.name();
             let value = match name.as_str() {
-                "tls.key" => knobs::quoted("(redacted)"),
+                "tls.key" => kinds::quoted("(redacted)"),
                 _ => (knob.show)(&self.settings),
             };
             let from = self.origin(&name).to_string();

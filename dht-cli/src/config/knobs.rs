@@ -1,13 +1,14 @@
-//! The options of a host outside `[ring]`: name, meaning, how it is read and shown. One
-//! table serves files, variables, flags, `--print-config` and the suggestion for a mistyped
-//! name.
+//! Every option of a host: name, kind, meaning. One table serves files, variables, flags,
+//! `--print-config` and the suggestion for a mistyped name.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
+use super::Settings;
+use super::kinds::{
+    ADDRESS, CONNECTIONS, DURATION, FILE, FLAG, HOSTS, MAYBE_ADDRESS, MAYBE_DIRECTORY, NAMES,
+    SERVER, SIZE, STORE, number,
+};
 use super::raw::Raw;
-use super::ring_knobs::RING;
-use super::{Settings, StoreSetting};
 
 /// One option.
 #[derive(Debug)]
@@ -43,187 +44,107 @@ pub(super) const SECTIONS: [&str; 5] = ["node", "tls", "api", "store", "ring"];
 
 /// Every option, in the order they are printed.
 pub fn knobs() -> impl Iterator<Item = &'static Knob> + Clone {
-    HOST.iter().chain(RING)
+    KNOBS.iter()
 }
 
 pub(super) fn knob(section: &str, key: &str) -> Option<&'static Knob> {
     knobs().find(|knob| knob.section == section && knob.key == key)
 }
 
-/// Text as a TOML string: the strings of JSON are strings of TOML.
-pub(super) fn quoted(text: impl std::fmt::Display) -> String {
-    serde_json::Value::from(text.to_string()).to_string()
-}
-
-fn quoted_list(items: &[String]) -> String {
-    let items: Vec<String> = items.iter().map(quoted).collect();
-    format!("[{}]", items.join(", "))
-}
-
-fn server(address: Option<SocketAddr>) -> String {
-    address.map_or_else(|| quoted("off"), quoted)
-}
-
-fn path(path: &Path) -> String {
-    quoted(path.display())
-}
-
-const HOST: &[Knob] = &[
-    Knob {
-        section: "node",
-        key: "listen",
-        help: "UDP address for other nodes (QUIC)",
-        set: |s, raw, _| raw.address().map(|at| s.node.listen = at),
-        show: |s| quoted(s.node.listen),
-    },
-    Knob {
-        section: "node",
-        key: "advertise",
-        help: "what other nodes dial; default: listen, if it is a concrete address",
-        set: |s, raw, _| raw.address().map(|at| s.node.advertise = Some(at)),
-        show: |s| s.node.advertise.map_or_else(String::new, quoted),
-    },
-    Knob {
-        section: "node",
-        key: "join",
-        help: "any members, host:port; empty founds a ring",
-        set: |s, raw, _| raw.hosts().map(|hosts| s.node.join = hosts),
-        show: |s| quoted_list(&s.node.join),
-    },
-    Knob {
-        section: "node",
-        key: "data_dir",
-        help: "directory for what survives a restart",
-        set: |s, raw, base| raw.path(base).map(|dir| s.node.data_dir = Some(dir)),
-        show: |s| s.node.data_dir.as_deref().map_or_else(String::new, path),
-    },
-    Knob {
-        section: "node",
-        key: "virtual",
-        help: "ring positions of this host",
-        set: |s, raw, _| raw.number().map(|count| s.node.positions = count),
-        show: |s| s.node.positions.to_string(),
-    },
-    Knob {
-        section: "tls",
-        key: "ca",
-        help: "trusted authorities (PEM)",
-        set: |s, raw, base| raw.path(base).map(|file| s.tls.ca = file),
-        show: |s| path(&s.tls.ca),
-    },
-    Knob {
-        section: "tls",
-        key: "cert",
-        help: "this node's certificate (PEM)",
-        set: |s, raw, base| raw.path(base).map(|file| s.tls.cert = file),
-        show: |s| path(&s.tls.cert),
-    },
-    Knob {
-        section: "tls",
-        key: "key",
-        help: "its private key (PEM, mode 0600)",
-        set: |s, raw, base| raw.path(base).map(|file| s.tls.key = file),
-        show: |s| path(&s.tls.key),
-    },
-    Knob {
-        section: "tls",
-        key: "crl",
-        help: "revocation list of each authority (PEM)",
-        set: |s, raw, base| raw.path(base).map(|file| s.tls.crl = file),
-        show: |s| path(&s.tls.crl),
-    },
-    Knob {
-        section: "tls",
-        key: "crl_strict",
-        help: "true: an expired revocation list refuses everybody",
-        set: |s, raw, _| raw.flag().map(|flag| s.tls.crl_strict = flag),
-        show: |s| s.tls.crl_strict.to_string(),
-    },
-    Knob {
-        section: "api",
-        key: "tcp",
-        help: "the binary client protocol, or off",
-        set: |s, raw, _| raw.server().map(|at| s.api.tcp = at),
-        show: |s| server(s.api.tcp),
-    },
-    Knob {
-        section: "api",
-        key: "http",
-        help: "REST, metrics and health, or off",
-        set: |s, raw, _| raw.server().map(|at| s.api.http = at),
-        show: |s| server(s.api.http),
-    },
-    Knob {
-        section: "api",
-        key: "grpc",
-        help: "the Chord service, or off",
-        set: |s, raw, _| raw.server().map(|at| s.api.grpc = at),
-        show: |s| server(s.api.grpc),
-    },
-    Knob {
-        section: "api",
-        key: "tls",
-        help: "servers off loopback speak TLS with this node's certificate",
-        set: |s, raw, _| raw.flag().map(|flag| s.api.tls = flag),
-        show: |s| s.api.tls.to_string(),
-    },
-    Knob {
-        section: "api",
-        key: "insecure_plain_tcp",
-        help: "plain text off loopback: anybody who can reach the port reads and writes",
-        set: |s, raw, _| raw.flag().map(|flag| s.api.insecure_plain_tcp = flag),
-        show: |s| s.api.insecure_plain_tcp.to_string(),
-    },
-    Knob {
-        section: "api",
-        key: "insecure_plain_http",
-        help: "likewise for HTTP",
-        set: |s, raw, _| raw.flag().map(|flag| s.api.insecure_plain_http = flag),
-        show: |s| s.api.insecure_plain_http.to_string(),
-    },
-    Knob {
-        section: "api",
-        key: "insecure_plain_grpc",
-        help: "likewise for gRPC",
-        set: |s, raw, _| raw.flag().map(|flag| s.api.insecure_plain_grpc = flag),
-        show: |s| s.api.insecure_plain_grpc.to_string(),
-    },
-    Knob {
-        section: "api",
-        key: "http_names",
-        help: "names beside localhost and IP addresses that a Host header may carry",
-        set: |s, raw, _| raw.names().map(|names| s.api.http_names = names),
-        show: |s| quoted_list(&s.api.http_names),
-    },
-    Knob {
-        section: "api",
-        key: "connections_max",
-        help: "connections at one time to each of these servers",
-        set: |s, raw, _| match raw.number()? {
-            0 => Err("a server without connections: write \"off\" as its address".to_owned()),
-            count => {
-                s.api.connections_max = count;
+/// `section.key, kind, help`: the field of [`Settings`] has the same name, or the one `in` it.
+macro_rules! knob {
+    ($section:ident.$key:ident, $kind:expr, $help:literal) => {
+        knob!($section.$key in $section.$key, $kind, $help)
+    };
+    ($section:ident.$key:ident in $($field:ident).+, $kind:expr, $help:literal) => {
+        Knob {
+            section: stringify!($section),
+            key: stringify!($key),
+            help: $help,
+            set: |settings, raw, base| {
+                settings.$($field).+ = ($kind.read)(raw, base)?;
                 Ok(())
-            }
-        },
-        show: |s| s.api.connections_max.to_string(),
-    },
-    Knob {
-        section: "store",
-        key: "kind",
-        help: "where records are kept: memory",
-        set: |s, raw, _| {
-            let kind = raw.word(&["memory", "redb"])?;
-            if kind == "redb" {
-                return Err("the persistent store is not part of this version: write \
-                    \"memory\"; copies on other nodes are what survives a restart"
-                    .to_owned());
-            }
-            s.store = StoreSetting::Memory;
-            Ok(())
-        },
-        show: |s| match s.store {
-            StoreSetting::Memory => quoted("memory"),
-        },
-    },
+            },
+            show: |settings| ($kind.show)(&settings.$($field).+),
+        }
+    };
+}
+
+#[rustfmt::skip] // a table
+const KNOBS: &[Knob] = &[
+    knob!(node.listen, ADDRESS, "UDP address for other nodes (QUIC)"),
+    knob!(node.advertise, MAYBE_ADDRESS, "what other nodes dial; default: listen, if it is a concrete address"),
+    knob!(node.join, HOSTS, "any members, host:port; empty founds a ring"),
+    knob!(node.data_dir, MAYBE_DIRECTORY, "directory for what survives a restart"),
+    knob!(node.virtual in node.positions, number(), "ring positions of this host"),
+
+    knob!(tls.ca, FILE, "trusted authorities (PEM)"),
+    knob!(tls.cert, FILE, "this node's certificate (PEM)"),
+    knob!(tls.key, FILE, "its private key (PEM, mode 0600)"),
+    knob!(tls.crl, FILE, "revocation list of each authority (PEM)"),
+    knob!(tls.crl_strict, FLAG, "true: an expired revocation list refuses everybody"),
+
+    knob!(api.tcp, SERVER, "the binary client protocol, or off"),
+    knob!(api.http, SERVER, "REST, metrics and health, or off"),
+    knob!(api.grpc, SERVER, "the Chord service, or off"),
+    knob!(api.tls, FLAG, "servers off loopback speak TLS with this node's certificate"),
+    knob!(api.insecure_plain_tcp, FLAG, "plain text off loopback: anybody who can reach the port reads and writes"),
+    knob!(api.insecure_plain_http, FLAG, "likewise for HTTP"),
+    knob!(api.insecure_plain_grpc, FLAG, "likewise for gRPC"),
+    knob!(api.http_names, NAMES, "names beside localhost and IP addresses that a Host header may carry"),
+    knob!(api.connections_max, CONNECTIONS, "connections at one time to each of these servers"),
+
+    knob!(store.kind in store, STORE, "where records are kept: memory"),
+
+    // Every option of the core, by its name there.
+    knob!(ring.successors, number(), "length of the successor list"),
+    knob!(ring.copies, number(), "default copies of a record, the owner's included"),
+    knob!(ring.copies_max, number(), "most copies a client may ask for"),
+    knob!(ring.ttl, DURATION, "lifetime for clients that ask for the default"),
+    knob!(ring.ttl_max, DURATION, "longest lifetime a client may ask for"),
+    knob!(ring.forget, DURATION, "a member dead for this long stops counting for majorities"),
+    knob!(ring.stabilise_min, DURATION, "least time between two stabilisations at rest"),
+    knob!(ring.stabilise_max, DURATION, "most time between two stabilisations"),
+    knob!(ring.settle_delay, DURATION, "wait before the stabilisation that follows a change"),
+    knob!(ring.finger_pace, DURATION, "pace of finger refreshes"),
+    knob!(ring.passive_pace, DURATION, "pace of asking somebody once known for one's own owner"),
+    knob!(ring.repair_pace, DURATION, "pace of comparing records with their other holders"),
+    knob!(ring.sweep_pace, DURATION, "pace of sweeping expired records"),
+    knob!(ring.timeout_min, DURATION, "least time granted to a call"),
+    knob!(ring.timeout_first, DURATION, "time granted to the first call to a stranger"),
+    knob!(ring.timeout_max, DURATION, "most time granted to a call"),
+    knob!(ring.command_timeout, DURATION, "time granted to an operation of a client"),
+    knob!(ring.leave_timeout, DURATION, "time granted to a leave"),
+    knob!(ring.skew_max, DURATION, "how far a write may lie ahead of a holder's clock"),
+    knob!(ring.repair_bound, DURATION, "how long a deleted record is remembered beyond its lifetime"),
+    knob!(ring.passive_max, number(), "peers once known that are kept for healing"),
+    knob!(ring.table_max, number(), "peers of the routing table beyond the neighbours"),
+    knob!(ring.ops_max, number(), "operations in flight"),
+    knob!(ring.page_bytes, SIZE, "bytes of a page of records"),
+    knob!(ring.jitter, FLAG, "spread periodic tasks by chance"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_of_the_core_is_here() {
+        let printed = format!("{:?}", chord_core::config::Config::default());
+        let fields = printed.matches(": ").count();
+        let ring: Vec<&Knob> = knobs().filter(|knob| knob.section == "ring").collect();
+        assert_eq!(ring.len(), fields, "{printed}");
+        for knob in ring {
+            assert!(
+                printed.contains(&format!(" {}: ", knob.key)),
+                "{}",
+                knob.key
+            );
+        }
+    }
+
+    #[test]
+    fn each_option_belongs_to_a_table_that_is_printed() {
+        assert!(knobs().all(|knob| SECTIONS.contains(&knob.section)));
+    }
+}
