@@ -18,77 +18,23 @@ mod ini_form;
 mod kinds;
 mod knobs;
 mod nearest;
+mod origin;
 mod raw;
 mod settings;
 mod toml_form;
 pub mod units;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use crate::documents::OptionDocument;
 pub use knobs::{Knob, knobs};
 pub use nearest::nearest;
+pub use origin::{ConfigError, Origin};
+use origin::{Form, Source};
 use raw::Raw;
 pub use settings::{ApiSettings, NodeSettings, Settings, StoreSetting, TlsSettings};
-
-/// Who said a value.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Origin {
-    /// Nobody.
-    Default,
-    /// A configuration file.
-    File {
-        /// As it was named.
-        name: String,
-        /// From 1; `None`: by what is absent from it.
-        line: Option<usize>,
-    },
-    /// An environment variable.
-    Environment(String),
-    /// A flag of the command line.
-    Flag(String),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => write!(f, "default"),
-            Self::File {
-                name,
-                line: Some(line),
-            } => write!(f, "{name}:{line}"),
-            Self::File { name, line: None } => write!(f, "{name}"),
-            Self::Environment(name) => write!(f, "{name}"),
-            Self::Flag(name) => write!(f, "{name}"),
-        }
-    }
-}
-
-/// A configuration that makes no sense. Nothing was started; exit code 2.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{place}: {message}")]
-pub struct ConfigError {
-    /// File and line, variable or flag.
-    pub place: String,
-    /// What is wrong, and what to write instead.
-    pub message: String,
-}
-
-impl ConfigError {
-    fn at(origin: &Origin, message: impl Into<String>) -> Self {
-        let place = match origin {
-            Origin::Default => "configuration".to_owned(),
-            Origin::File { .. } | Origin::Environment(_) | Origin::Flag(_) => origin.to_string(),
-        };
-        Self {
-            place,
-            message: message.into(),
-        }
-    }
-}
 
 /// Where a configuration comes from.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -123,7 +69,15 @@ pub struct Loaded {
     pub settings: Settings,
     /// Things worth a line on standard error that are no errors.
     pub notes: Vec<String>,
-    origins: BTreeMap<String, Origin>,
+    file: Option<Source>,
+    said: BTreeMap<String, Said>,
+}
+
+/// Who said an option's value, and by which word if not by its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Said {
+    origin: Origin,
+    word: Option<String>,
 }
 
 /// One thing that was said: which option, what, by whom.
@@ -132,6 +86,8 @@ struct Assignment {
     knob: &'static Knob,
     raw: Raw,
     origin: Origin,
+    /// What the source calls the option, if not by its name.
+    word: Option<String>,
 }
 
 /// Reads and checks a configuration.
@@ -139,41 +95,64 @@ struct Assignment {
 /// # Errors
 /// The first thing that makes no sense; nothing was started.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
-    let mut notes = Vec::new();
-    let mut assignments = Vec::new();
-    let mut base = PathBuf::new();
-    if let Some(file) = &sources.file {
-        let (said, note) = read_file(file)?;
-        assignments.extend(said);
-        notes.extend(note);
-        base = file.parent().map(Path::to_path_buf).unwrap_or_default();
-    }
-    assignments.extend(read_environment(&sources.environment)?);
-    assignments.extend(read_flags(&sources.flags)?);
-
-    let mut settings = Settings::default();
-    let mut origins = BTreeMap::new();
-    for Assignment { knob, raw, origin } in assignments {
-        let base = match origin {
-            Origin::File { .. } => base.as_path(),
-            Origin::Default | Origin::Environment(_) | Origin::Flag(_) => Path::new(""),
-        };
-        let name = knob.name();
-        (knob.set)(&mut settings, &raw, base)
-            .map_err(|error| ConfigError::at(&origin, format!("{name}: {error}")))?;
-        origins.insert(name, origin);
-    }
-    let mut loaded = Loaded {
-        settings,
-        notes,
-        origins,
-    };
+    let mut loaded = gather(sources)?;
     loaded.check()?;
     loaded.remark();
     Ok(loaded)
 }
 
-fn read_file(file: &Path) -> Result<(Vec<Assignment>, Option<String>), ConfigError> {
+/// Reads a configuration without looking whether it is enough to start a node with.
+///
+/// # Errors
+/// The first thing that makes no sense by itself.
+pub fn gather(sources: &Sources) -> Result<Loaded, ConfigError> {
+    let mut notes = Vec::new();
+    let mut assignments = Vec::new();
+    let mut base = PathBuf::new();
+    let mut source = None;
+    if let Some(file) = &sources.file {
+        let (form, said, note) = read_file(file)?;
+        assignments.extend(said);
+        notes.extend(note);
+        base = file.parent().map(Path::to_path_buf).unwrap_or_default();
+        let name = file.display().to_string();
+        source = Some(Source { name, form });
+    }
+    assignments.extend(read_environment(&sources.environment)?);
+    assignments.extend(read_flags(&sources.flags)?);
+
+    let mut settings = Settings::default();
+    let mut said = BTreeMap::new();
+    for assignment in assignments {
+        let Assignment {
+            knob,
+            raw,
+            origin,
+            word,
+        } = assignment;
+        let base = match origin {
+            Origin::File { .. } => base.as_path(),
+            Origin::Default | Origin::Environment(_) | Origin::Flag(_) => Path::new(""),
+        };
+        let name = knob.name();
+        (knob.set)(&mut settings, &raw, base).map_err(|error| {
+            let called = word.as_ref().unwrap_or(&name);
+            ConfigError::at(&origin, format!("{called}: {error}"))
+        })?;
+        said.insert(name, Said { origin, word });
+    }
+    Ok(Loaded {
+        settings,
+        notes,
+        file: source,
+        said,
+    })
+}
+
+/// What a file says, and a note about what of it was ignored.
+type FileSays = (Form, Vec<Assignment>, Option<String>);
+
+fn read_file(file: &Path) -> Result<FileSays, ConfigError> {
     let name = file.display().to_string();
     let origin = Origin::File {
         name: name.clone(),
@@ -186,8 +165,11 @@ fn read_file(file: &Path) -> Result<(Vec<Assignment>, Option<String>), ConfigErr
         .map_err(|_| ConfigError::at(&origin, "the configuration is not UTF-8 text"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     match file.extension().and_then(|ending| ending.to_str()) {
-        Some("toml") => Ok((toml_form::read(&name, text)?, None)),
-        Some("ini") => ini_form::read(&name, text),
+        Some("toml") => Ok((Form::Toml, toml_form::read(&name, text)?, None)),
+        Some("ini") => {
+            let (said, note) = ini_form::read(&name, text)?;
+            Ok((Form::Ini, said, note))
+        }
         Some(_) | None => Err(ConfigError::at(
             &origin,
             "cannot tell the form of the configuration: name the file .toml or .ini",
@@ -223,6 +205,7 @@ fn read_environment(variables: &[(String, String)]) -> Result<Vec<Assignment>, C
             knob,
             raw: Raw::Text(value.clone()),
             origin,
+            word: None,
         });
     }
     Ok(assignments)
@@ -248,6 +231,7 @@ fn read_flags(flags: &[(String, String)]) -> Result<Vec<Assignment>, ConfigError
             knob,
             raw: Raw::Text(value.clone()),
             origin,
+            word: None,
         });
     }
     Ok(assignments)
@@ -257,7 +241,45 @@ impl Loaded {
     /// Who said a value; the default if nobody did.
     #[must_use]
     pub fn origin(&self, name: &str) -> Origin {
-        self.origins.get(name).cloned().unwrap_or(Origin::Default)
+        let said = self.said.get(name);
+        said.map_or(Origin::Default, |said| said.origin.clone())
+    }
+
+    /// An option in the words of whoever said it, or would have to: `node.listen`, or
+    /// `[dht] p2p_address`.
+    #[must_use]
+    pub fn called(&self, name: &str) -> String {
+        let word = match (self.said.get(name), &self.file) {
+            (Some(said), _) => said.word.clone(),
+            (None, Some(file)) if file.form == Form::Ini => ini_form::word(name),
+            (None, Some(_) | None) => None,
+        };
+        word.unwrap_or_else(|| name.to_owned())
+    }
+
+    /// An error about an option, at the place that said it or that does not.
+    #[must_use]
+    pub fn error(&self, name: &str, message: impl std::fmt::Display) -> ConfigError {
+        let origin = match (self.origin(name), &self.file) {
+            (Origin::Default, Some(file)) => Origin::File {
+                name: file.name.clone(),
+                line: None,
+            },
+            (origin, _) => origin,
+        };
+        ConfigError::at(&origin, format!("{}: {message}", self.called(name)))
+    }
+
+    /// How to set an option: a line of the file that was read, or a flag if its form has no
+    /// word for it.
+    fn setting(&self, name: &str, value: &str) -> String {
+        match &self.file {
+            Some(file) if file.form == Form::Ini => match ini_form::word(name) {
+                Some(word) => format!("{word} = {value}"),
+                None => format!("--set {name}={value}"),
+            },
+            Some(_) | None => format!("{name} = {value}"),
+        }
     }
 
     /// The values in force, as a TOML file that says the same, each with who said it.

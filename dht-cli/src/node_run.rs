@@ -16,14 +16,14 @@
 //! thread that drives the node.
 
 mod certificates;
+mod refusals;
 mod servers;
 
 use std::io::{self, IsTerminal};
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use chord_net_quic::identity::{self, Identity, IdentityFiles};
-use chord_net_quic::{Node, NodeConfig, Shutdown, StartError, Stopped, StoreKind};
+use chord_net_quic::identity::{self, Identity, IdentityError, IdentityFiles};
+use chord_net_quic::{Node, NodeConfig, Shutdown, Stopped, StoreKind};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
@@ -31,7 +31,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::config::{Loaded, Settings, StoreSetting};
 use crate::exit::{Exit, Stop};
-use crate::term::say;
+use refusals::{broken, refused, unusable};
 use servers::{Bound, Servers};
 
 /// Most threads for the servers: beyond that the node's own thread is the bound.
@@ -48,7 +48,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 pub fn run(loaded: Loaded) -> Result<Exit, Stop> {
     log_to_stderr()?;
     for note in &loaded.notes {
-        say(format!("note: {note}"));
+        tracing::info!("{note}");
     }
     let threads =
         std::thread::available_parallelism().map_or(1, |count| count.get().min(THREADS_MAX));
@@ -62,6 +62,19 @@ pub fn run(loaded: Loaded) -> Result<Exit, Stop> {
     // A second signal ends at once; otherwise nothing of worth runs any more.
     Runtime::shutdown_background(runtime);
     ended
+}
+
+/// The last words of a host that ran: a line of the log with its time, as all before, unless
+/// the log is off and they would not be heard.
+fn in_the_log(stop: Stop) -> Stop {
+    if !tracing::enabled!(tracing::Level::ERROR) {
+        return stop;
+    }
+    tracing::error!("{stop}");
+    Stop {
+        message: String::new(),
+        ..stop
+    }
 }
 
 /// Logs for people, on standard error. `DHT_LOG` is error, warn, info, debug, trace or off.
@@ -88,7 +101,7 @@ fn log_to_stderr() -> Result<(), Stop> {
 /// From the settings to the end of the host.
 async fn host(loaded: &Loaded) -> Result<Exit, Stop> {
     let settings = &loaded.settings;
-    let mut signals = Signals::new()?;
+    let signals = Signals::new()?;
     let files = IdentityFiles {
         ca: settings.tls.ca.clone(),
         cert: settings.tls.cert.clone(),
@@ -96,29 +109,33 @@ async fn host(loaded: &Loaded) -> Result<Exit, Stop> {
         crl: settings.tls.crl.clone(),
         crl_strict: settings.tls.crl_strict,
     };
-    let identity = Identity::load(&files, identity::now()).map_err(Stop::usage)?;
-    identity.node_id().map_err(Stop::usage)?;
-    let bound = Bound::bind(&settings.api, &identity)?;
+    let unusable = |error: IdentityError| unusable(loaded, &error);
+    let identity = Identity::load(&files, identity::now()).map_err(unusable)?;
+    identity.node_id().map_err(unusable)?;
+    let bound = Bound::bind(loaded, &identity)?;
     let node = Node::start(node_config(settings, identity.clone()))
         .await
-        .map_err(|error| refused(&error, settings.node.listen))?;
-    say(greeting(&node, &bound));
-    let mut servers = bound.serve(&node, loaded);
-    let mut certificates = certificates::Watch::new(identity, files, node.clone());
-    certificates.alarm();
+        .map_err(|error| refused(loaded, &error))?;
+    tracing::info!("{}", greeting(&node, &bound));
+    let servers = bound.serve(&node, loaded);
+    let certificates = certificates::Watch::new(identity, files, node.clone());
+    let ended = until_told(&node, servers, certificates, signals).await;
+    ended.map_err(in_the_log)
+}
 
-    let mut joined = false;
+/// The life of a host that has started, to its end.
+async fn until_told(
+    node: &Node,
+    mut servers: Servers,
+    mut certificates: certificates::Watch,
+    mut signals: Signals,
+) -> Result<Exit, Stop> {
+    certificates.alarm();
     loop {
         tokio::select! {
-            result = node.joined(), if !joined => {
-                joined = true;
-                if result.is_ok() {
-                    say(format!("{} has joined the ring", node.id()));
-                }
-            }
             stopped = node.stopped() => return Err(broken(&stopped)),
             told = signals.next() => match told {
-                Told::End => return leave(&node, servers, &mut signals).await,
+                Told::End => return leave(node, servers, &mut signals).await,
                 Told::Reload => certificates.reload().await,
             },
             () = certificates.changed() => certificates.reload().await,
@@ -154,7 +171,7 @@ fn greeting(node: &Node, bound: &Bound) -> String {
 
 /// Hands the data over and ends, or ends at once when a second signal comes.
 async fn leave(node: &Node, servers: Servers, signals: &mut Signals) -> Result<Exit, Stop> {
-    say("handing over; a second signal ends at once");
+    tracing::info!("handing over; a second signal ends at once");
     let goodbye = async {
         servers.stop_tcp();
         // Whether the clients are done or not: the ring must not wait for them.
@@ -188,46 +205,8 @@ fn report(shutdown: Shutdown) -> Result<Exit, Stop> {
              host kept them in memory only"
         )));
     }
-    say(format!(
-        "{handed_over} records handed over, none left behind"
-    ));
+    tracing::info!("{handed_over} records handed over, none left behind");
     Ok(Exit::Done)
-}
-
-/// Why the node did not start, with the code that belongs to it.
-fn refused(error: &StartError, listen: SocketAddr) -> Stop {
-    match error {
-        StartError::Config(_)
-        | StartError::Positions(_)
-        | StartError::Advertise(_)
-        | StartError::Foreign { .. }
-        | StartError::Identity(_) => Stop::usage(error),
-        StartError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-            Stop::failed(format!(
-                "node.listen: {listen} is in use by another process; stop that, or choose another address"
-            ))
-        }
-        StartError::Locked(dir) => Stop::failed(format!(
-            "node.data_dir: {} is in use by another process; stop that, or choose another directory",
-            dir.display()
-        )),
-        StartError::Bind { .. }
-        | StartError::Newer { .. }
-        | StartError::State { .. }
-        | StartError::Thread(_) => Stop::failed(error),
-    }
-}
-
-/// Why the node ended though nobody asked it to.
-fn broken(stopped: &Stopped) -> Stop {
-    let exit = match stopped {
-        Stopped::Panicked => Exit::Internal,
-        Stopped::Left | Stopped::Killed | Stopped::Store | Stopped::Socket(_) => Exit::Failed,
-    };
-    Stop {
-        exit,
-        message: stopped.to_string(),
-    }
 }
 
 /// What a signal asks for.

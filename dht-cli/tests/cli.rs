@@ -112,6 +112,31 @@ fn an_authority_issues_lists_and_revokes() {
 }
 
 #[test]
+fn the_configuration_in_force_can_be_printed_without_a_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    let printed = process::run(dir, &["node", "run", "--print-config"]);
+    let report = String::from_utf8(printed.stdout).expect("text");
+    let said = String::from_utf8(printed.stderr).expect("text");
+    assert_eq!(printed.status.code(), Some(0), "{said}");
+    assert!(
+        report.contains("copies = 3") && report.contains("# default"),
+        "{report}"
+    );
+    assert!(said.contains("not enough to start a node"), "{said}");
+
+    // Whoever names a file wants to know whether it will do.
+    std::fs::write(dir.join("n.toml"), "[ring]\ncopies = 2\n").expect("written");
+    let print = ["node", "run", "--print-config", "-c", "n.toml"];
+    let said = expect(dir, 2, &print);
+    assert!(
+        said.contains("copies = 2") && said.contains("n.toml:2"),
+        "{said}"
+    );
+    assert!(said.contains("dht-cli: n.toml: node.listen"), "{said}");
+}
+
+#[test]
 fn nothing_of_an_authority_is_overwritten() {
     let dir = tempfile::tempdir().expect("a directory");
     let dir = dir.path();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use chord_core::time::Micros;
-use dht_cli::config::{ConfigError, Loaded, Origin, Sources, load};
+use dht_cli::config::{ConfigError, Loaded, Origin, Sources, gather, load};
 use tempfile::TempDir;
 
 const TLS: &str = "[tls]\nca = \"ca.pem\"\ncert = \"n.pem\"\nkey = \"n.key\"\ncrl = \"ca.crl\"\n";
@@ -235,6 +235,91 @@ fn mistakes_in_ini_name_their_line_and_the_remedy() {
     }
 }
 
+/// What an operator of the INI form reads must not send him looking for keys he never wrote.
+#[test]
+fn mistakes_in_ini_are_told_in_its_own_words() {
+    let files = "ca = a\ncert = b\nkey = c\ncrl = d\n";
+    let cases = [
+        (
+            "[dht]\nlisten_address = 1.2.3.4\n".to_owned(),
+            "node.ini:2",
+            &["[dht] listen_address: `1.2.3.4`"][..],
+        ),
+        (
+            "[dht]\nbootstrap_node = example.org\n".to_owned(),
+            "node.ini:2",
+            &["[dht] bootstrap_node: `example.org` lacks a port"],
+        ),
+        (
+            "[dht]\np2p_address = 127.0.0.1:1\nca = a\ncert = b\nkey = c\n".to_owned(),
+            "node.ini",
+            &["[dht] crl: not set", "ca init"],
+        ),
+        (
+            format!("[dht]\n{files}\n"),
+            "node.ini",
+            &["[dht] p2p_address: 0.0.0.0:7400", "--set node.advertise="],
+        ),
+        (
+            format!("[dht]\np2p_address = 0.0.0.0:1\n{files}"),
+            "node.ini:2",
+            &["[dht] p2p_address: 0.0.0.0:1", "--set node.advertise="],
+        ),
+        (
+            format!("[dht]\np2p_address = 127.0.0.1:1\n{files}api_address = 0.0.0.0:2\n"),
+            "node.ini:7",
+            &[
+                "[dht] api_address",
+                "--set api.tls=true",
+                "--set api.insecure_plain_tcp=true",
+            ],
+        ),
+        (
+            format!(
+                "[dht]\np2p_address = 127.0.0.1:1\n{files}api_address = 127.0.0.1:2\n\
+                 web_address = 127.0.0.1:2\n"
+            ),
+            "node.ini:8",
+            &["[dht] web_address: 127.0.0.1:2 is [dht] api_address already"],
+        ),
+    ];
+    for (text, place, words) in cases {
+        let result = ini(&text);
+        let said = result.as_ref().expect_err("it makes no sense").to_string();
+        for foreign in ["node.listen", "node.join", "tls.crl", "api.tcp", "api.http"] {
+            assert!(!said.contains(foreign), "{foreign:?} in {said}");
+        }
+        refuses(result, place, words);
+    }
+    let text = format!("[dht]\np2p_address = 127.0.0.1:1\n{files}");
+    let loaded = ini(&text).expect("it makes sense");
+    let note = loaded.notes.join("\n");
+    assert!(
+        note.contains("[dht] data_dir is not set") && note.contains("[dht] bootstrap"),
+        "{note}"
+    );
+}
+
+/// A flag beside an INI file is spoken of as a flag.
+#[test]
+fn a_flag_over_an_ini_file_keeps_its_own_words() {
+    let case = Case::new();
+    let file = case.write(
+        "node.ini",
+        "[dht]\np2p_address = 127.0.0.1:1\nca = a\ncert = b\nkey = c\ncrl = d\n",
+    );
+    let sources = Sources {
+        file: Some(file),
+        flags: pairs(&[("node.listen", "0.0.0.0:1")]),
+        ..Sources::default()
+    };
+    refuses(
+        load(&sources),
+        "flag node.listen",
+        &["node.listen: 0.0.0.0:1"],
+    );
+}
+
 #[test]
 fn unknown_keys_and_tables_are_refused_with_the_nearest_known_one() {
     let cases = [
@@ -350,9 +435,25 @@ fn servers_off_loopback_need_tls_or_the_word_insecure() {
 fn a_node_without_certificates_is_told_how_to_make_them() {
     refuses(
         toml("[node]\nlisten = \"127.0.0.1:0\""),
-        "configuration",
+        "node.toml",
         &["tls.ca", "ca init", "cert issue"],
     );
+    let flags = pairs(&[("node.listen", "127.0.0.1:0")]);
+    let sources = Sources {
+        flags,
+        ..Sources::default()
+    };
+    refuses(load(&sources), "configuration", &["tls.ca"]);
+}
+
+#[test]
+fn what_is_not_enough_for_a_node_can_still_be_shown() {
+    let loaded = gather(&Sources::default()).expect("nothing was said, so nothing is wrong");
+    assert!(loaded.check().is_err());
+    let report = loaded.report();
+    for line in ["# ca is not set", "listen = \"0.0.0.0:7400\"", "copies = 3"] {
+        assert!(report.contains(line), "{line} in {report}");
+    }
 }
 
 #[test]

@@ -36,13 +36,20 @@ fn configurations_that_make_no_sense_are_refused_with_the_remedy() {
         dir,
         2,
         |ini| ini.replace("n1.pem", "missing.pem"),
-        &["missing.pem"],
+        &["bad.ini:6: [dht] cert: cannot read missing.pem"],
     );
     refused(
         dir,
         2,
         |ini| ini.replace("ca/ca.crl", "missing.crl"),
-        &["missing.crl"],
+        &["bad.ini:9: [dht] crl: cannot read missing.crl"],
+    );
+    // The right kind of file, but of no use: the certificate stands where the list belongs.
+    refused(
+        dir,
+        2,
+        |ini| ini.replace("ca/ca.crl", "ca/ca.pem"),
+        &["bad.ini:9: [dht] crl"],
     );
     refused(
         dir,
@@ -54,7 +61,7 @@ fn configurations_that_make_no_sense_are_refused_with_the_remedy() {
         dir,
         2,
         |ini| ini.replace("cert = n1.pem\n", ""),
-        &["tls.cert"],
+        &["bad.ini: [dht] cert: not set"],
     );
     let said = process::expect(dir, 2, &["node", "run", "-c", "no-such.ini"]);
     assert!(said.contains("no-such.ini"), "{said}");
@@ -130,7 +137,7 @@ fn certificates_that_are_no_nodes_are_refused() {
     );
 
     process::expect(dir, 0, &["ca", "revoke", "--dir", "ca", "--cert", "n1.pem"]);
-    refused(dir, 2, str::to_owned, &["revoked"]);
+    refused(dir, 2, str::to_owned, &["bad.ini:6: [dht] cert", "revoked"]);
 }
 
 #[test]
@@ -139,11 +146,12 @@ fn occupied_ports_are_named() {
     let member = &cluster.members[0];
     let (p2p, api, web) = (member.p2p, member.api, member.web);
     let socket = UdpSocket::bind(("127.0.0.1", p2p)).expect("a port");
-    refused(cluster.dir(), 1, str::to_owned, &[&p2p.to_string()]);
+    let words = ["[dht] p2p_address", &p2p.to_string()];
+    refused(cluster.dir(), 1, str::to_owned, &words);
     drop(socket);
-    for port in [api, web] {
+    for (key, port) in [("[dht] api_address", api), ("[dht] web_address", web)] {
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port");
-        refused(cluster.dir(), 1, str::to_owned, &[&port.to_string()]);
+        refused(cluster.dir(), 1, str::to_owned, &[key, &port.to_string()]);
         drop(listener);
     }
 }

@@ -74,12 +74,25 @@ pub(super) struct Run {
 pub(super) fn run(command: Command) -> Result<Exit, Stop> {
     let Command::Run(args) = command;
     let sources = Sources::from_process(args.config.clone(), args.flags()?);
-    let loaded = config::load(&sources).map_err(Stop::usage)?;
     if args.print_config {
-        term::raw(loaded.report().as_bytes())?;
-        return Ok(Exit::Done);
+        return print_config(&sources);
     }
-    node_run::run(loaded)
+    node_run::run(config::load(&sources).map_err(Stop::usage)?)
+}
+
+/// Prints what is in force, also if it is not enough to start a node: that it is not matters
+/// only to whoever names a file, and is said in any case.
+fn print_config(sources: &Sources) -> Result<Exit, Stop> {
+    let loaded = config::gather(sources).map_err(Stop::usage)?;
+    term::raw(loaded.report().as_bytes())?;
+    match loaded.check() {
+        Err(error) if sources.file.is_some() => Err(Stop::usage(error)),
+        Err(error) => {
+            term::say(format!("not enough to start a node: {error}"));
+            Ok(Exit::Done)
+        }
+        Ok(()) => Ok(Exit::Done),
+    }
 }
 
 impl Run {

@@ -7,17 +7,15 @@ use chord_net_quic::POSITIONS_MAX;
 use super::{ConfigError, Loaded, Origin};
 
 impl Loaded {
-    /// The first thing that makes no sense, if any.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    /// Whether a node can be started with this.
+    ///
+    /// # Errors
+    /// The first thing that makes no sense.
+    pub fn check(&self) -> Result<(), ConfigError> {
         self.check_node()?;
         self.check_files()?;
         self.check_ring()?;
         self.check_servers()
-    }
-
-    /// An error about one option, at the place that said it.
-    fn error(&self, name: &str, message: impl std::fmt::Display) -> ConfigError {
-        ConfigError::at(&self.origin(name), format!("{name}: {message}"))
     }
 
     fn check_node(&self) -> Result<(), ConfigError> {
@@ -30,9 +28,10 @@ impl Loaded {
         match node.advertise {
             None if wildcard(node.listen) => {
                 let message = format!(
-                    "{} is every address of this host, and nobody can dial that: set \
-                     node.advertise to the ip:port that other nodes reach",
-                    node.listen
+                    "{} is every address of this host, and nobody can dial that: name the one \
+                     that other nodes reach, {}",
+                    node.listen,
+                    self.setting("node.advertise", "IP:PORT")
                 );
                 Err(self.error("node.listen", message))
             }
@@ -54,7 +53,7 @@ impl Loaded {
         ];
         for (name, file) in files {
             if file.as_os_str().is_empty() {
-                let message = "not set: a node needs ca, cert, key and crl; `dht-cli ca init` \
+                let message = "not set; a node needs ca, cert, key and crl: `dht-cli ca init` \
                                and `dht-cli cert issue` make them";
                 return Err(self.error(name, message));
             }
@@ -84,9 +83,11 @@ impl Loaded {
             let Some(address) = address else { continue };
             if !address.ip().is_loopback() && !api.tls && !insecure {
                 let message = format!(
-                    "{address} can be reached from other hosts. Set api.tls = true (clients \
-                     then need certificates of the cluster), or api.insecure_plain_{server} = \
-                     true if everybody who reaches it may read and write"
+                    "{address} can be reached from other hosts. Say {} (clients then need \
+                     certificates of the cluster), or {} if everybody who reaches it may read \
+                     and write",
+                    self.setting("api.tls", "true"),
+                    self.setting(&format!("api.insecure_plain_{server}"), "true"),
                 );
                 return Err(self.error(&format!("api.{server}"), message));
             }
@@ -94,7 +95,10 @@ impl Loaded {
         match (api.tcp, api.http) {
             (Some(tcp), Some(http)) if tcp == http && tcp.port() != 0 => Err(self.error(
                 "api.http",
-                format!("{http} is api.tcp already: choose another port"),
+                format!(
+                    "{http} is {} already: choose another port",
+                    self.called("api.tcp")
+                ),
             )),
             (Some(_) | None, Some(_) | None) => Ok(()),
         }
@@ -111,11 +115,12 @@ impl Loaded {
             ));
         }
         if self.settings.node.data_dir.is_none() {
-            self.notes.push(
-                "node.data_dir is not set: after a restart this node will not remember whom \
-                 it knew; with an empty node.join it then founds a new ring"
-                    .to_owned(),
-            );
+            self.notes.push(format!(
+                "{} is not set: after a restart this node will not remember whom it knew; \
+                 without {} it then founds a new ring",
+                self.called("node.data_dir"),
+                self.called("node.join"),
+            ));
         }
     }
 }

@@ -82,7 +82,8 @@ pub(super) fn read(
             continue;
         }
         let knob = known(&key).map_err(&fail)?;
-        let value = unquoted(value.trim()).map_err(|error| fail(format!("{key}: {error}")))?;
+        let value = unquoted(value.trim())
+            .map_err(|error| fail(format!("{}: {error}", in_section(&key))))?;
         if value.is_empty() {
             // `bootstrap =` says what an absent line says.
             continue;
@@ -97,6 +98,7 @@ pub(super) fn read(
             knob,
             raw: Raw::Text(value.to_owned()),
             origin,
+            word: Some(in_section(&key)),
         });
     }
     if section.is_none() && assignments.is_empty() && !ignored.is_empty() {
@@ -136,10 +138,23 @@ fn servers_off(name: &str, said: &[Assignment]) -> Vec<Assignment> {
                 knob,
                 raw: Raw::Text("off".to_owned()),
                 origin,
+                word: word(&knob.name()),
             });
         }
     }
     off
+}
+
+/// What this form calls an option, if it knows it.
+pub(super) fn word(name: &str) -> Option<String> {
+    let (section, key) = name.split_once('.')?;
+    let mut keys = KEYS.iter();
+    let (word, _, _) = keys.find(|(_, of, option)| (*of, *option) == (section, key))?;
+    Some(in_section(word))
+}
+
+fn in_section(key: &str) -> String {
+    format!("[dht] {key}")
 }
 
 fn known(key: &str) -> Result<&'static Knob, String> {

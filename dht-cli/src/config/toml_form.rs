@@ -39,7 +39,12 @@ pub(super) fn read(name: &str, text: &str) -> Result<Vec<Assignment>, ConfigErro
                 name: name.to_owned(),
                 line: Some(lines.line(key.span())),
             };
-            assignments.push(Assignment { knob, raw, origin });
+            assignments.push(Assignment {
+                knob,
+                raw,
+                origin,
+                word: None,
+            });
         }
     }
     Ok(assignments)

@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use chord_net_quic::Node;
 use chord_net_quic::identity::Identity;
-use rustls::ServerConfig;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept::Acceptor;
-use crate::config::{ApiSettings, Loaded, StoreSetting};
+use crate::config::{Loaded, StoreSetting};
 use crate::exit::Stop;
 use crate::http::{self, About};
 use crate::metrics::{Metrics, Server};
@@ -28,7 +27,8 @@ pub(super) struct Bound {
 impl Bound {
     /// Binds every server that is on. Off loopback a port speaks TLS, unless the
     /// configuration insists on plain text; that it says one or the other was checked.
-    pub(super) fn bind(api: &ApiSettings, identity: &Identity) -> Result<Self, Stop> {
+    pub(super) fn bind(loaded: &Loaded, identity: &Identity) -> Result<Self, Stop> {
+        let api = &loaded.settings.api;
         let metrics = Arc::new(Metrics::new());
         let connections_max = usize::try_from(api.connections_max).unwrap_or(usize::MAX);
         let bind = |server: Server, address: Option<SocketAddr>, insecure: bool, alpn: &[&[u8]]| {
@@ -37,7 +37,10 @@ impl Bound {
             };
             let tls =
                 needs_tls(address, insecure).then(|| Arc::new(identity.client_port_tls(alpn)));
-            acceptor(server, address, tls, connections_max, &metrics).map(Some)
+            let acceptor = Acceptor::bind(server, address, tls, connections_max, metrics.clone());
+            acceptor
+                .map(Some)
+                .map_err(|error| unbound(loaded, server, address, &error))
         };
         let tcp = bind(Server::Tcp, api.tcp, api.insecure_plain_tcp, &[])?;
         let http = bind(
@@ -113,23 +116,16 @@ fn needs_tls(address: SocketAddr, insecure: bool) -> bool {
     !address.ip().is_loopback() && !insecure
 }
 
-fn acceptor(
-    server: Server,
-    address: SocketAddr,
-    tls: Option<Arc<ServerConfig>>,
-    connections_max: usize,
-    metrics: &Arc<Metrics>,
-) -> Result<Acceptor, Stop> {
-    let name = server.name();
-    Acceptor::bind(server, address, tls, connections_max, metrics.clone()).map_err(|error| {
-        Stop::failed(match error.kind() {
-            io::ErrorKind::AddrInUse => format!(
-                "api.{name}: {address} is in use by another process; stop that, choose another address, \
-                 or turn the server off"
-            ),
-            _ => format!("api.{name}: cannot listen on {address}: {error}"),
-        })
-    })
+/// Why there is no port for a server.
+fn unbound(loaded: &Loaded, server: Server, address: SocketAddr, error: &io::Error) -> Stop {
+    let what = match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "{address} is in use by another process; stop that, choose another address, or turn \
+             the server off"
+        ),
+        _ => format!("cannot listen on {address}: {error}"),
+    };
+    Stop::failed(loaded.error(&format!("api.{}", server.name()), what))
 }
 
 /// One server's tasks.
