@@ -19,16 +19,16 @@ pub struct StatusDocument {
     pub addr: String,
     /// `joining`, `joined`, `lost` or `leaving`; after that `left`.
     pub state: String,
-    /// Since when writes found no majority, RFC 3339; absent when fine.
+    /// Since when writes found no majority, or it has been joining, RFC 3339; absent when fine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unavailable_since: Option<String>,
     /// Spans settled with too few complete holders since the start: 0 is fine.
     pub may_have_lost: u64,
     /// Estimated number of members of the ring.
     pub members: u64,
-    /// Records in the store, tombstones included.
+    /// Records in the store; deleted ones do not count, expired ones until they are swept.
     pub records: u64,
-    /// Bytes of those records.
+    /// Bytes of all keys and values in the store, keys of deleted records included.
     pub bytes: u64,
     /// Records known to lack copies.
     pub copies_missing: u64,

@@ -64,6 +64,12 @@ impl Paint {
         }
     }
 
+    /// Colours for tests of texts.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self { on: false }
+    }
+
     pub(crate) fn good(self, text: &str) -> String {
         self.code("32", text)
     }

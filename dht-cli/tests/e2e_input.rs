@@ -197,6 +197,12 @@ fn a_node_whose_seeds_do_not_answer_keeps_trying_and_says_so() {
         .ask("PUT", "/v1/kv/x", b"value")
         .expect("answered");
     assert_eq!(status, 503);
+    let status = ["status", "--node", &cluster.url(0)];
+    let said = process::expect(cluster.dir(), 0, &status);
+    assert!(
+        said.contains("nothing yet: it has been joining since 20"),
+        "{said}"
+    );
     cluster.process(0).signal("TERM");
     let (code, _) = cluster.process(0).wait(Duration::from_secs(33));
     assert_eq!(code, Some(0), "nothing to hand over\n{}", cluster.log(0));

@@ -499,6 +499,11 @@ async fn a_status_has_the_promised_fields() {
     port.fake.inner().status.unavailable_for = None;
     let fine: serde_json::Value = port.get("/v1/status").await.document();
     assert!(fine.get("unavailable_since").is_none(), "{fine}");
+    // A newcomer whose writes never failed, because it takes none, is not fine.
+    port.fake.inner().status.node.state = State::Joining;
+    let joining: StatusDocument = port.get("/v1/status").await.document();
+    assert_eq!(joining.state, "joining");
+    assert!(joining.unavailable_since.is_some());
     let config: BTreeMap<String, OptionDocument> = port.get("/v1/config").await.document();
     assert_eq!(config["ring.ttl"].value, "\"1d\"");
 }

@@ -46,15 +46,11 @@ fn describe(status: &StatusDocument, paint: Paint) -> String {
         "joined" => paint.good(&status.state),
         other => paint.bad(other),
     };
-    let writes = status.unavailable_since.as_ref().map_or_else(
-        || "reach a majority".into(),
-        |since| paint.bad(&format!("no majority since {since}")),
-    );
     let days = status.certificate.expires_days;
     let rows = [
         ("member", format!("{}  {}", status.id, status.addr)),
         ("state", format!("{state} (start {})", status.incarnation)),
-        ("writes", writes),
+        ("serves", service(status, paint)),
         ("ring", format!("about {} members", status.members)),
         (
             "records",
@@ -87,4 +83,69 @@ fn describe(status: &StatusDocument, paint: Paint) -> String {
         .map(|(name, value)| format!("{name:<16}{value}"))
         .collect();
     lines.join("\n")
+}
+
+/// What a client may expect of the node now. Only a member serves; that no write has failed
+/// yet says nothing of one that takes none.
+fn service(status: &StatusDocument, paint: Paint) -> String {
+    let since = status.unavailable_since.as_ref();
+    let since = since.map_or_else(String::new, |moment| format!(" since {moment}"));
+    match status.state.as_str() {
+        "joined" if since.is_empty() => "reads and writes".into(),
+        "joined" => paint.bad(&format!("reads; writes find no majority{since}")),
+        "joining" => paint.bad(&format!("nothing yet: it has been joining{since}")),
+        "lost" => paint.bad("nothing: it is cut off from every other member and joins again"),
+        "leaving" => paint.bad("what others own; it hands its own records over"),
+        _ => paint.bad("nothing any more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::documents::CertificateDocument;
+
+    fn row(state: &str, since: Option<&str>) -> String {
+        let status = StatusDocument {
+            id: "07".repeat(20),
+            addr: "127.0.0.1:7400".into(),
+            state: state.into(),
+            unavailable_since: since.map(Into::into),
+            may_have_lost: 0,
+            members: 0,
+            records: 0,
+            bytes: 0,
+            copies_missing: 0,
+            spans_unsettled: 0,
+            certificate: CertificateDocument { expires_days: 89 },
+            incarnation: 1,
+            predecessor: None,
+            successors: Vec::new(),
+            store: "memory".into(),
+            uptime_seconds: 5,
+            version: String::new(),
+        };
+        let text = describe(&status, Paint::plain());
+        let mut rows = text.lines().filter_map(|line| line.strip_prefix("serves"));
+        rows.next().expect("a row").trim().to_owned()
+    }
+
+    #[test]
+    fn only_a_member_without_complaints_serves_everything() {
+        let moment = Some("2025-03-01T12:00:00Z");
+        assert_eq!(row("joined", None), "reads and writes");
+        let unable = row("joined", moment);
+        assert!(
+            unable.contains("no majority since 2025-03-01T12:00:00Z"),
+            "{unable}"
+        );
+        let joining = row("joining", moment);
+        assert_eq!(
+            joining,
+            "nothing yet: it has been joining since 2025-03-01T12:00:00Z"
+        );
+        for state in ["joining", "lost", "left"] {
+            assert!(row(state, None).starts_with("nothing"), "{state}");
+        }
+    }
 }

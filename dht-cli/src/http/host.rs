@@ -23,11 +23,18 @@ pub(super) async fn status<D: Dht>(State(shared): State<Shared<D>>) -> Result<Re
 fn document(status: &HostStatus, store: &str, now: SystemTime) -> StatusDocument {
     let node = &status.node;
     let since = |length: Duration| now.checked_sub(length).unwrap_or(SystemTime::UNIX_EPOCH);
+    // Who has not joined yet has served nothing since he was started.
+    let unavailable = match node.state {
+        NodeState::Joining => Some(status.uptime),
+        NodeState::Joined | NodeState::Lost | NodeState::Leaving | NodeState::Left => {
+            status.unavailable_for
+        }
+    };
     StatusDocument {
         id: node.me.id.to_string(),
         addr: node.me.addr.to_string(),
         state: state_word(node.state).to_owned(),
-        unavailable_since: status.unavailable_for.map(|length| rfc3339(since(length))),
+        unavailable_since: unavailable.map(|length| rfc3339(since(length))),
         may_have_lost: node.may_have_lost,
         members: node.members,
         records: status.records,
