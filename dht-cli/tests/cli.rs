@@ -73,6 +73,16 @@ fn an_authority_issues_lists_and_revokes() {
         );
         serde_json::from_str(&text).expect("a document")
     };
+    let issue = [
+        "cert", "issue", "--ca", "ca", "--name", "n3", "--out", "out", "--json",
+    ];
+    let issued: serde_json::Value =
+        serde_json::from_str(&expect(dir, 0, &issue)).expect("one document and no talk");
+    assert_eq!(issued["cert"], "out/n3.pem");
+    assert_eq!(issued["key"], "out/n3.key");
+    for field in ["id", "serial", "not_after", "cluster", "role", "name"] {
+        assert_eq!(issued[field], show("n3")[field], "{field}");
+    }
     let (one, two, me) = (show("n1"), show("n2"), show("me"));
     assert_eq!(one["role"], "node");
     assert_eq!(one["id"].as_str().map(str::len), Some(40));
@@ -104,6 +114,29 @@ fn an_authority_issues_lists_and_revokes() {
     assert!(said.contains("revoked"), "{said}");
     expect(dir, 0, &["ca", "crl", "--dir", "ca"]);
     expect(dir, 5, &verify);
+    // Without a list nobody can tell that, and the answer says so.
+    let unlisted = ["cert", "verify", "out/n1.pem", "--ca", "ca/ca.pem"];
+    let said = expect(dir, 0, &unlisted);
+    assert!(said.contains("may have been revoked"), "{said}");
+    let said = expect(dir, 0, &[&unlisted[..], &["--json"]].concat());
+    let judged: serde_json::Value = serde_json::from_str(&said).expect("a document");
+    assert_eq!(judged["good"], true);
+    assert_eq!(judged["revocation_checked"], false);
+    let said = expect(dir, 5, &[&verify[..], &["--json"]].concat());
+    let judged: serde_json::Value = serde_json::from_str(&said).expect("a document");
+    assert_eq!(judged["good"], false);
+    assert_eq!(judged["revocation_checked"], true);
+    expect(
+        dir,
+        2,
+        &["cert", "verify", "out/n1.pem", "--ca", "missing.pem"],
+    );
+    expect(
+        dir,
+        2,
+        &["cert", "verify", "missing.pem", "--ca", "ca/ca.pem"],
+    );
+    expect(dir, 2, &["cert", "verify", "out/n1.pem"]);
 
     let list = expect(dir, 0, &["ca", "list", "--dir", "ca"]);
     for word in ["n1", "n2", "me", "admin", serial, "revoked"] {

@@ -1,5 +1,7 @@
 //! `cert`: certificates of nodes, clients and administrators.
 
+mod unlisted;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,6 +55,9 @@ pub(super) struct Issue {
     /// Where to write; made if missing, nothing there is overwritten
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Print a JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 /// Show what a certificate says
@@ -69,7 +74,10 @@ pub(super) struct Show {
 
 /// Verify a certificate against an authority and its revocation list; exit code 5 if refused
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  dht-cli cert verify n1/n1.pem --ca ca/ca.pem --crl ca/ca.crl")]
+#[command(
+    after_help = "Examples:\n  dht-cli cert verify n1/n1.pem --ca ca/ca.pem --crl ca/ca.crl\n  \
+    dht-cli cert verify n1/n1.pem --ca ca/ca.pem    # not whether it was revoked"
+)]
 pub(super) struct Verify {
     /// The certificate
     #[arg(value_name = "FILE")]
@@ -77,9 +85,12 @@ pub(super) struct Verify {
     /// Trusted authorities
     #[arg(long, value_name = "FILE")]
     ca: PathBuf,
-    /// Their revocation lists
+    /// Their revocation lists; without them a revoked certificate looks good
     #[arg(long, value_name = "FILE")]
-    crl: PathBuf,
+    crl: Option<PathBuf>,
+    /// Print a JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(command: Command) -> Result<Exit, Stop> {
@@ -108,11 +119,21 @@ fn issue(args: &Issue) -> Result<Exit, Stop> {
     };
     let issued = authority.issue(&order, now).map_err(ca::refused)?;
     issued.save(&args.out, &args.name).map_err(ca::refused)?;
-    term::say(format!(
-        "wrote {}\n{}",
-        args.out.join(format!("{}.pem", args.name)).display(),
-        describe(&issued.certified, now)
-    ));
+    let path = |ending: &str| {
+        let file = args.out.join(format!("{}.{ending}", args.name));
+        file.display().to_string()
+    };
+    let key = issued.key_pem().map(|_| path("key"));
+    if args.json {
+        let mut facts = document(&issued.certified, now);
+        facts["cert"] = path("pem").into();
+        facts["key"] = key.into();
+        term::json(&facts)?;
+        return Ok(Exit::Done);
+    }
+    let key = key.map_or_else(String::new, |key| format!(" and {key}"));
+    let facts = describe(&issued.certified, now);
+    term::say(format!("wrote {}{key}\n{facts}", path("pem")));
     Ok(Exit::Done)
 }
 
@@ -128,19 +149,38 @@ fn show(args: &Show) -> Result<Exit, Stop> {
 }
 
 fn verify(args: &Verify) -> Result<Exit, Stop> {
-    let trust = Trust::load(&args.ca, &args.crl, false).map_err(ca::refused)?;
     let leaf = CertificateDer::from_pem_file(&args.file)
         .map_err(|error| Stop::usage(format!("{}: {error}", args.file.display())))?;
-    match trust.verify(&leaf, identity::now()) {
-        Ok(certified) => {
-            term::line(format!("good: {}", certified.name))?;
-            Ok(Exit::Done)
+    let now = identity::now();
+    let judged = match &args.crl {
+        Some(crl) => {
+            let trust = Trust::load(&args.ca, crl, false).map_err(ca::refused)?;
+            trust.verify(&leaf, now)
         }
-        Err(error) => {
-            term::line(format!("refused: {error}"))?;
-            Ok(Exit::Violation)
-        }
+        None => unlisted::verify(&args.ca, &leaf, now)?,
+    };
+    let listed = args.crl.is_some();
+    if args.json {
+        term::json(&json!({
+            "good": judged.is_ok(),
+            "name": judged.as_ref().ok().map(|certified| &certified.name),
+            "error": judged.as_ref().err().map(ToString::to_string),
+            "revocation_checked": listed,
+        }))?;
+    } else {
+        term::line(match &judged {
+            Ok(certified) if listed => format!("good: {}", certified.name),
+            Ok(certified) => format!(
+                "good: {}, as far as can be told: without --crl it may have been revoked",
+                certified.name
+            ),
+            Err(error) => format!("refused: {error}"),
+        })?;
     }
+    Ok(match judged {
+        Ok(_) => Exit::Done,
+        Err(_) => Exit::Violation,
+    })
 }
 
 fn read_text(path: &Path) -> Result<String, Stop> {
