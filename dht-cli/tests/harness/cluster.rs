@@ -105,11 +105,17 @@ impl Cluster {
 
     /// Starts a member's process; it is not waited for.
     pub fn start(&mut self, at: usize) {
+        self.start_with(at, &[]);
+    }
+
+    /// Starts a member's process with further flags; it is not waited for.
+    pub fn start_with(&mut self, at: usize, flags: &[&str]) {
         let dir = self.dir.path().to_path_buf();
         let member = &mut self.members[at];
         let ini = format!("{}.ini", member.name);
         let log = self.dir.path().join(format!("{}.log", member.name));
-        member.process = Some(Process::start(&dir, &["node", "run", "-c", &ini], log));
+        let arguments = [&["node", "run", "-c", &ini], flags].concat();
+        member.process = Some(Process::start(&dir, &arguments, log));
     }
 
     /// Starts a member and waits until it is one.
