@@ -6,13 +6,14 @@
 //! client ◀─ SUCCESS | FAILURE ─ connection ◀─ record ─ dht         in the order of the GETs
 //! ```
 //!
-//! [`codec`] knows the bytes, `pipeline` the order, `connection` the sockets and clocks.
-//! Neither of the first two waits for anything, so every segmentation and every order of
-//! completions can be tried in a test.
+//! [`codec`] knows the bytes, `pipeline` the order, `request` what is asked of the ring,
+//! `connection` the sockets and clocks. Neither of the first two waits for anything, so every
+//! segmentation and every order of completions can be tried in a test.
 
 pub mod codec;
 mod connection;
 mod pipeline;
+mod request;
 
 use std::io;
 use std::sync::Arc;
