@@ -270,15 +270,12 @@ impl Loaded {
         ConfigError::at(&origin, format!("{}: {message}", self.called(name)))
     }
 
-    /// How to set an option: a line of the file that was read, or a flag if its form has no
-    /// word for it.
+    /// How to set an option that few need: in the file that was read, or by a flag if its form
+    /// has no word for it.
     fn setting(&self, name: &str, value: &str) -> String {
         match &self.file {
-            Some(file) if file.form == Form::Ini => match ini_form::word(name) {
-                Some(word) => format!("{word} = {value}"),
-                None => format!("--set {name}={value}"),
-            },
-            Some(_) | None => format!("{name} = {value}"),
+            Some(file) if file.form == Form::Toml => format!("{name} = {value}"),
+            Some(_) | None => format!("--set {name}={value}"),
         }
     }
 

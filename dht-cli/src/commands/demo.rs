@@ -116,7 +116,7 @@ async fn tell(
     story.detail(&world.population())?;
 
     let formed = world.await_ring(PATIENCE).await;
-    story.ring("ring", args.nodes, &formed)?;
+    story.ring("ring", args.nodes, "", &formed)?;
 
     world.write_all().await?;
     story.step(
@@ -157,7 +157,8 @@ async fn tell(
 
     let healed = world.await_ring(PATIENCE).await;
     let heal_seconds = crash.elapsed().as_secs_f64();
-    story.ring("heal", args.nodes - 1, &healed)?;
+    let after = format!(", {:.0} ms after the crash", heal_seconds * 1e3);
+    story.ring("heal", args.nodes - 1, &after, &healed)?;
 
     let after = world.read_all(PATIENCE).await?;
     story.reads("read", "through other nodes", args.keys, &after)?;
@@ -333,10 +334,16 @@ impl Story {
         )
     }
 
-    fn ring(&mut self, name: &str, nodes: u16, formed: &world::Formed) -> Result<(), Stop> {
+    fn ring(
+        &mut self,
+        name: &str,
+        nodes: u16,
+        when: &str,
+        formed: &world::Formed,
+    ) -> Result<(), Stop> {
         if formed.wrong.is_empty() {
             let text = format!("one ring of {nodes} in order, all lists and predecessors right");
-            return self.step(name, &self.paint.good(&text));
+            return self.step(name, &format!("{}{when}", self.paint.good(&text)));
         }
         let text = format!(
             "not one ring of {nodes}: {} rules broken",

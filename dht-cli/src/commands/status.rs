@@ -49,12 +49,15 @@ fn describe(status: &StatusDocument, paint: Paint) -> String {
     let days = status.certificate.expires_days;
     let rows = [
         ("member", format!("{}  {}", status.id, status.addr)),
-        ("state", format!("{state} (start {})", status.incarnation)),
+        (
+            "state",
+            format!("{state}, up {}", length(status.uptime_seconds)),
+        ),
         ("serves", service(status, paint)),
         ("ring", format!("about {} members", status.members)),
         (
             "records",
-            format!("{} ({} bytes)", status.records, status.bytes),
+            format!("{} ({})", status.records, size(status.bytes)),
         ),
         (
             "copies missing",
@@ -80,9 +83,35 @@ fn describe(status: &StatusDocument, paint: Paint) -> String {
     ];
     let lines: Vec<String> = rows
         .iter()
-        .map(|(name, value)| format!("{name:<16}{value}"))
+        .map(|(name, value)| format!("{name:<17}{value}"))
         .collect();
     lines.join("\n")
+}
+
+/// A length of time for people: its two largest units.
+fn length(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min {} s", seconds % 60),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+/// A number of bytes for people.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1_024 {
+        return format!("{bytes} bytes");
+    }
+    let mut amount = bytes as f64 / 1_024.0;
+    let mut unit = 0;
+    while amount >= 1_024.0 && unit + 1 < UNITS.len() {
+        amount /= 1_024.0;
+        unit += 1;
+    }
+    format!("{amount:.1} {}", UNITS[unit])
 }
 
 /// What a client may expect of the node now. Only a member serves; that no write has failed
@@ -128,6 +157,28 @@ mod tests {
         let text = describe(&status, Paint::plain());
         let mut rows = text.lines().filter_map(|line| line.strip_prefix("serves"));
         rows.next().expect("a row").trim().to_owned()
+    }
+
+    #[test]
+    fn figures_are_for_people() {
+        let lengths = [
+            (0, "0 s"),
+            (61, "1 min 1 s"),
+            (7_260, "2 h 1 min"),
+            (90_000, "1 d 1 h"),
+        ];
+        for (seconds, text) in lengths {
+            assert_eq!(length(seconds), text);
+        }
+        let sizes = [
+            (1_023, "1023 bytes"),
+            (1_024, "1.0 KiB"),
+            (3 << 19, "1.5 MiB"),
+            (u64::MAX, "16777216.0 TiB"),
+        ];
+        for (bytes, text) in sizes {
+            assert_eq!(size(bytes), text);
+        }
     }
 
     #[test]

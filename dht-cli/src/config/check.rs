@@ -12,10 +12,11 @@ impl Loaded {
     /// # Errors
     /// The first thing that makes no sense.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.check_node()?;
-        self.check_files()?;
+        // What was said wrongly before what was not said at all.
         self.check_ring()?;
-        self.check_servers()
+        self.check_servers()?;
+        self.check_node()?;
+        self.check_files()
     }
 
     fn check_node(&self) -> Result<(), ConfigError> {
