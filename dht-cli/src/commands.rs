@@ -18,6 +18,7 @@ mod ring;
 mod ring_check;
 mod ring_draw;
 mod rm;
+mod shell;
 mod sim;
 mod status;
 
@@ -60,6 +61,8 @@ enum Command {
     Status(status::Args),
     #[command(subcommand)]
     Sim(sim::Command),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 /// Reads the arguments, runs the command, and says how it ended.
@@ -96,6 +99,8 @@ impl Command {
             Self::Ring(command) => ring::run(command),
             Self::Status(args) => status::run(&args),
             Self::Sim(command) => sim::run(command),
+            Self::Completions(args) => shell::completions(&args, Cli::command()),
+            Self::Man(args) => shell::man(&args, Cli::command()),
         }
     }
 }

@@ -170,6 +170,32 @@ fn the_configuration_in_force_can_be_printed_without_a_file() {
 }
 
 #[test]
+fn shells_and_manuals_know_every_command() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = expect(dir, 0, &["completions", shell]);
+        for word in ["dht-cli", "lookup", "print-config", "spread"] {
+            assert!(script.contains(word), "{word} is missing for {shell}");
+        }
+    }
+    expect(dir, 2, &["completions", "command.com"]);
+    for _again in 0..2 {
+        expect(dir, 0, &["man", "a/man1"]);
+    }
+    for (page, word) in [
+        ("dht-cli.1", "lookup"),
+        ("dht-cli-put.1", "hello, ring"),
+        ("dht-cli-cert-verify.1", "revoked"),
+    ] {
+        let text = std::fs::read_to_string(dir.join("a/man1").join(page)).expect(page);
+        assert!(text.contains(word), "{word} is missing in {page}");
+    }
+    std::fs::write(dir.join("file"), "").expect("written");
+    expect(dir, 1, &["man", "file"]);
+}
+
+#[test]
 fn nothing_of_an_authority_is_overwritten() {
     let dir = tempfile::tempdir().expect("a directory");
     let dir = dir.path();
