@@ -71,7 +71,20 @@ fn a_terminated_node_that_is_alone_says_what_it_drops() {
         .expect("stored");
     cluster.process(0).signal("TERM");
     let (code, _) = cluster.process(0).wait(LEAVE);
-    assert_eq!(code, Some(4), "{}", cluster.log(0));
+    let log = cluster.log(0);
+    assert_eq!(code, Some(4), "{log}");
+    assert!(log.contains("0 records handed over, 1 not"), "{log}");
+    // The log of a whole life: every line has its time, and nothing is told twice.
+    for line in log.lines() {
+        let (moment, _) = line.split_once(' ').expect("a time and what happened");
+        assert!(
+            moment.len() == 27 && moment.as_bytes()[10] == b'T' && moment.ends_with('Z'),
+            "{line}"
+        );
+    }
+    for once in ["a ring", "listens on", "handing over", "1 not"] {
+        assert_eq!(log.matches(once).count(), 1, "{once}: {log}");
+    }
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn describe(status: &StatusDocument, paint: Paint) -> String {
             format!("{state}, up {}", length(status.uptime_seconds)),
         ),
         ("serves", service(status, paint)),
-        ("ring", format!("about {} members", status.members)),
+        ("ring", population(status.members)),
         (
             "records",
             format!("{} ({})", status.records, size(status.bytes)),
@@ -86,6 +86,15 @@ fn describe(status: &StatusDocument, paint: Paint) -> String {
         .map(|(name, value)| format!("{name:<17}{value}"))
         .collect();
     lines.join("\n")
+}
+
+/// How many members the ring has, as far as the node knows.
+fn population(members: u64) -> String {
+    match members {
+        0 => "unknown".into(),
+        1 => "this member alone".into(),
+        others => format!("about {others} members"),
+    }
 }
 
 /// A length of time for people: its two largest units.
