@@ -133,7 +133,13 @@ fn certificates_that_are_no_nodes_are_refused() {
         dir,
         2,
         |ini| ini.replace("n1.pem", "f1.pem").replace("n1.key", "f1.key"),
-        &["not issued by"],
+        &["bad.ini:6: [dht] cert", "not issued by"],
+    );
+    refused(
+        dir,
+        2,
+        |ini| ini.replace("ca/ca.crl", "other/ca.crl"),
+        &["bad.ini:9: [dht] crl: other/ca.crl holds no list of"],
     );
 
     process::expect(dir, 0, &["ca", "revoke", "--dir", "ca", "--cert", "n1.pem"]);
