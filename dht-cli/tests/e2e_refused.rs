@@ -3,18 +3,15 @@
 //! The test client trusts any server, so that a refusal is the server's own.
 
 mod harness;
+#[allow(dead_code)] // This file needs a part of it.
+#[path = "../../chord-net-quic/tests/common/stranger.rs"]
+mod stranger;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use harness::cluster::Cluster;
 use harness::{process, until};
-use quinn::crypto::rustls::QuicClientConfig;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
 
 const RING: Duration = Duration::from_secs(5);
 
@@ -95,28 +92,7 @@ async fn only_nodes_of_the_cluster_that_are_not_revoked_may_dial() {
 /// Dials a node port with a certificate, or none, and waits whether the other end closes the
 /// connection: with what, or nothing when it is still open after `patience`.
 async fn dial(port: u16, who: Option<&str>, dir: &Path, patience: Duration) -> Option<String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(TrustAnybody(provider)));
-    let mut tls = match who {
-        None => builder.with_no_client_auth(),
-        Some(name) => {
-            let chain = CertificateDer::pem_file_iter(dir.join(format!("{name}.pem")))
-                .expect("a file")
-                .collect::<Result<Vec<_>, _>>()
-                .expect("certificates");
-            let key = PrivateKeyDer::from_pem_file(dir.join(format!("{name}.key"))).expect("a key");
-            builder.with_client_auth_cert(chain, key).expect("a pair")
-        }
-    };
-    tls.alpn_protocols = vec![chord_net_quic::identity::ALPN.to_vec()];
-    let config =
-        quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("TLS 1.3")));
-    let mut endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).expect("a socket");
-    endpoint.set_default_client_config(config);
+    let endpoint = endpoint(who, dir);
     let connecting = endpoint
         .connect(([127, 0, 0, 1], port).into(), "node.test.example")
         .expect("a valid name");
@@ -132,40 +108,10 @@ async fn dial(port: u16, who: Option<&str>, dir: &Path, patience: Duration) -> O
     }
 }
 
-#[derive(Debug)]
-struct TrustAnybody(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for TrustAnybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+/// An endpoint that shows the certificate of this name, or none.
+fn endpoint(who: Option<&str>, dir: &Path) -> quinn::Endpoint {
+    let read = |name: String| std::fs::read_to_string(dir.join(name)).expect("a file");
+    let pair = who.map(|name| (read(format!("{name}.pem")), read(format!("{name}.key"))));
+    let pair = pair.as_ref().map(|(chain, key)| (&chain[..], &key[..]));
+    stranger::endpoint_of(pair)
 }

@@ -10,65 +10,35 @@ use chord_core::time::Instant;
 use chord_core::wire::{self, Frame, Hello};
 use chord_net_quic::identity::{ALPN, Issued};
 use quinn::{Connection, RecvStream, SendStream};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-#[derive(Debug)]
-struct Trusting(Arc<CryptoProvider>);
+#[path = "credulous.rs"]
+mod credulous;
 
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
+use credulous::{Credulous, provider};
 
 /// A client on a port of its own, with this certificate or none.
 pub(crate) fn endpoint(issued: Option<&Issued>) -> quinn::Endpoint {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider.clone())
+    endpoint_of(issued.map(|issued| {
+        let key = issued.key_pem().expect("made with its key");
+        (issued.certificate_pem(), key)
+    }))
+}
+
+/// The same, with certificate and key in PEM form.
+pub(crate) fn endpoint_of(pair: Option<(&str, &str)>) -> quinn::Endpoint {
+    let tls = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3 is there")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Trusting(provider)));
-    let mut tls = match issued {
+        .with_custom_certificate_verifier(Credulous::new());
+    let mut tls = match pair {
         None => tls.with_no_client_auth(),
-        Some(issued) => {
-            let chain = CertificateDer::pem_slice_iter(issued.certificate_pem().as_bytes())
+        Some((chain, key)) => {
+            let chain = CertificateDer::pem_slice_iter(chain.as_bytes())
                 .collect::<Result<Vec<_>, _>>()
                 .expect("PEM");
-            let key = issued.key_pem().expect("made with its key");
             let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
             tls.with_client_auth_cert(chain, key).expect("they match")
         }

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod authority;
+#[path = "../common/credulous.rs"]
+mod credulous;
 mod handshakes;
 mod loading;
 mod reloading;
