@@ -30,10 +30,13 @@ use crate::link::{Heard, Line, Passport, Shared};
 use crate::peers::{Code, DialError, Introduced, LinkId, is_position_of};
 use crate::tasks::Watched;
 
+mod failures;
 mod hello;
 mod limits;
 mod refusals;
+mod words;
 
+pub(crate) use failures::Failures;
 use hello::{read_hello, who};
 pub(crate) use refusals::Refusals;
 
@@ -64,6 +67,7 @@ pub(crate) struct Endpoint {
     handshakes: Arc<Semaphore>,
     unvalidated: Arc<AtomicUsize>,
     refusals: Arc<Refusals>,
+    failures: Arc<Failures>,
     /// We closed it: no failure.
     closed: Arc<AtomicBool>,
 }
@@ -79,7 +83,7 @@ enum Refused {
     Certificate(#[from] identity::IdentityError),
     #[error("it is no node")]
     NoNode,
-    #[error("node {0:.8} lives there, not the one looked for")]
+    #[error("node {0} lives there, not the one looked for")]
     Stranger(Id),
     #[error("hello: {0}")]
     Hello(String),
@@ -115,6 +119,7 @@ impl Endpoint {
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             unvalidated: Arc::new(AtomicUsize::new(0)),
             refusals: Arc::default(),
+            failures: Arc::default(),
             closed: Arc::default(),
         })
     }
@@ -122,6 +127,11 @@ impl Endpoint {
     /// Counts of refused handshakes.
     pub(crate) fn refusals(&self) -> Arc<Refusals> {
         self.refusals.clone()
+    }
+
+    /// Why our own dials failed.
+    pub(crate) fn failures(&self) -> Arc<Failures> {
+        self.failures.clone()
     }
 
     /// Takes connections until the socket fails. Pending for ever once we closed it ourselves.
@@ -190,9 +200,10 @@ impl Endpoint {
             let dial = endpoint.connect(addr, &wanted, &mut connection);
             let result = timeout(HANDSHAKE_TIME, dial).await;
             let Err(refused) = result.unwrap_or(Err(Refused::Late)) else {
-                return;
+                return endpoint.failures.succeeded(addr);
             };
-            tracing::debug!(peer = %addr, reason = %refused, "cannot connect");
+            let serial = endpoint.identity.certified().serial;
+            endpoint.failures.note(addr, &refused, &serial);
             if let Some(connection) = connection {
                 connection.close(code(&refused), b"");
             }

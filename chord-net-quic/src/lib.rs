@@ -72,6 +72,7 @@ mod driver;
 mod endpoint;
 mod frames;
 pub mod identity;
+mod lines;
 mod link;
 pub mod node;
 mod peers;

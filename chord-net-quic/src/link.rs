@@ -172,6 +172,11 @@ impl Line {
         self.connection.close(VarInt::from_u32(code as u32), b"");
     }
 
+    /// Where the other end is.
+    pub(crate) fn remote(&self) -> std::net::SocketAddr {
+        self.connection.remote_address()
+    }
+
     /// What it was admitted with.
     pub(crate) fn passport(&self) -> &Passport {
         &self.passport

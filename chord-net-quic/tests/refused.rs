@@ -182,3 +182,75 @@ async fn a_flood_of_bad_handshakes_leaves_room_for_a_member() {
     assert_eq!(nodes[0].counters().accepted, 1, "only the member came in");
     assert!(nodes[0].counters().handshakes_refused >= 1);
 }
+
+#[tokio::test]
+async fn a_refused_node_says_by_whom_it_is_refused_and_why() {
+    log::record();
+    let mut cluster = Cluster::new();
+    let first = cluster.issue(Kind::Node);
+    let identity = cluster.identity_of(&first);
+    let node = cluster.start(config(identity.clone(), &[])).await;
+    common::joined(&node).await;
+    let refused = cluster.issue(Kind::Node);
+    // What the refused one knows is older than the list that names it.
+    let unaware = cluster.identity_of(&refused);
+    let serial = refused.certified.serial.clone();
+    let revoked = cluster.authority.revoke_serial(&serial, identity::now());
+    revoked.expect("revoked");
+    let reloaded = identity.reload_in_memory(&cluster.authority, &first, identity::now());
+    reloaded.expect("a newer list");
+
+    let refused = cluster.start(config(unaware, &[&node])).await;
+    let by = format!("refused by {}: certificate revoked", node.addr());
+    let serial = format!("(serial {serial})");
+    until(
+        "a warning that names the certificate and a remedy",
+        || async { !log::lines(&["WARN", &by, &serial, "cert issue"]).is_empty() },
+    )
+    .await;
+    until("the line about the seeds gives the reason", || async {
+        !log::lines(&["WARN", "trying the seeds again; last: ", &by]).is_empty()
+    })
+    .await;
+    assert_eq!(refused.counters().dialled, 0);
+}
+
+#[tokio::test]
+async fn a_node_that_trusts_another_authority_says_whom_it_does_not_talk_to() {
+    log::record();
+    let mut cluster = Cluster::new();
+    let node = cluster.ring(1).await.remove(0);
+    let mut other = Cluster::new();
+    let lost = other.node(&[&node]).await;
+    let with = format!("will not talk to {}", node.addr());
+    until("a warning that names the authority", || async {
+        !log::lines(&["WARN", &with, "no authority trusted here"]).is_empty()
+    })
+    .await;
+    assert_eq!(lost.counters().dialled, 0);
+}
+
+#[tokio::test]
+async fn a_node_whose_connections_are_closed_for_its_certificate_says_so() {
+    log::record();
+    let mut cluster = Cluster::new();
+    let issued = [cluster.issue(Kind::Node), cluster.issue(Kind::Node)];
+    let identities = issued.each_ref().map(|issued| cluster.identity_of(issued));
+    let [first, second] = identities.clone();
+    let first = cluster.start(config(first, &[])).await;
+    common::joined(&first).await;
+    let second = cluster.start(config(second, &[&first])).await;
+    common::joined(&second).await;
+    let serial = issued[1].certified.serial.clone();
+    let revoked = cluster.authority.revoke_serial(&serial, identity::now());
+    revoked.expect("revoked");
+    let newer = identities[0].reload_in_memory(&cluster.authority, &issued[0], identity::now());
+    newer.expect("a newer list");
+    first.verify_peers().await;
+    let by = format!("refused by {}", first.addr());
+    let serial = format!("(serial {serial})");
+    until("a warning about the open connection", || async {
+        !log::lines(&["WARN", &by, &serial, "no good there any more"]).is_empty()
+    })
+    .await;
+}

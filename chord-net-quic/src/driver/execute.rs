@@ -13,7 +13,7 @@ use crate::counters;
 use crate::driver::tickets::Origin;
 use crate::driver::{Driver, REMEMBER_SOON, notices};
 use crate::link::Heard;
-use crate::peers::{Call, Effect, Stage};
+use crate::peers::{Call, Effect, End, Stage};
 
 impl Driver {
     /// Carries out what the node at `position` wants.
@@ -258,7 +258,12 @@ impl Driver {
             }
             Heard::Violation { link, what } => self.peers.violated(link, &what, now),
             Heard::Ended { link, end } => {
-                self.lines.remove(&link);
+                let line = self.lines.remove(&link);
+                if let (Some(line), End::Closed(code)) = (line, end) {
+                    let serial = self.identity.certified().serial;
+                    let failures = self.endpoint.failures();
+                    failures.closed(line.remote(), code, &serial);
+                }
                 self.peers.ended(link, end, now);
             }
         }

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::driver::Ask;
 use crate::driver::board::Board;
+use crate::endpoint::Failures;
 
 /// Wait before names are resolved again; doubled each time.
 const WAIT_MIN: Duration = Duration::from_secs(1);
@@ -17,10 +18,15 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Tells the nodes to join whenever they are no members, with freshly resolved addresses.
 /// Ends with the host.
-pub(super) async fn join(names: Vec<String>, asks: mpsc::WeakSender<Ask>, board: Arc<Board>) {
+pub(super) async fn join(
+    names: Vec<String>,
+    asks: mpsc::WeakSender<Ask>,
+    board: Arc<Board>,
+    failures: Arc<Failures>,
+) {
     let mut joined = board.watch_joined();
     loop {
-        enter(&names, &asks, &mut joined).await;
+        enter(&names, &asks, &mut joined, &failures).await;
         // A member that was cut off must look for its seeds again.
         if joined.wait_for(|joined| !joined).await.is_err() {
             return;
@@ -28,14 +34,25 @@ pub(super) async fn join(names: Vec<String>, asks: mpsc::WeakSender<Ask>, board:
     }
 }
 
-async fn enter(names: &[String], asks: &mpsc::WeakSender<Ask>, joined: &mut watch::Receiver<bool>) {
+async fn enter(
+    names: &[String],
+    asks: &mpsc::WeakSender<Ask>,
+    joined: &mut watch::Receiver<bool>,
+    failures: &Failures,
+) {
     let mut wait = WAIT_MIN;
     loop {
         let seeds = resolve(names).await;
         // Unresolvable names are no licence to found a ring of one's own.
         if names.is_empty() || !seeds.is_empty() {
             let Some(asks) = asks.upgrade() else { return };
-            if asks.send(Ask::Join { seeds }).await.is_err() {
+            if asks
+                .send(Ask::Join {
+                    seeds: seeds.clone(),
+                })
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -43,10 +60,14 @@ async fn enter(names: &[String], asks: &mpsc::WeakSender<Ask>, joined: &mut watc
         match tokio::time::timeout(wait, member).await {
             Ok(_) => return,
             Err(_) if names.is_empty() => {}
-            Err(_) => tracing::warn!(
-                seeds = names.join(", "),
-                "no member of the ring yet: trying the seeds again"
-            ),
+            Err(_) => {
+                let last = failures.worst_of(&seeds);
+                tracing::warn!(
+                    seeds = names.join(", "),
+                    "no member of the ring yet: trying the seeds again; last: {}",
+                    last.as_deref().unwrap_or("no answer so far")
+                );
+            }
         }
         wait = (wait * 2).min(WAIT_MAX);
     }

@@ -104,6 +104,7 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
     };
     let ends = tasks.clone();
     tasks.spawn(async move { ends.stop(driver.run(asked, heard).await) });
+    let failures = endpoint.failures();
     let ends = tasks.clone();
     tasks.spawn(async move {
         endpoint.accept().await;
@@ -111,7 +112,12 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
             "it takes no connections any more".to_owned(),
         ));
     });
-    tasks.spawn(seeds::join(config.join, asks.downgrade(), board.clone()));
+    tasks.spawn(seeds::join(
+        config.join,
+        asks.downgrade(),
+        board.clone(),
+        failures,
+    ));
     Ok(Running {
         id: host,
         addr,

@@ -60,9 +60,10 @@ impl Endpoint {
         let frame = Frame::Hello(self.hello.clone());
         let bytes =
             frames::alone(&frame, clock::mono()).map_err(|e| Refused::Hello(e.to_string()))?;
-        send.write_chunk(bytes)
-            .await
-            .map_err(|e| Refused::Hello(e.to_string()))
+        send.write_chunk(bytes).await.map_err(|error| match error {
+            quinn::WriteError::ConnectionLost(error) => Refused::Connection(error),
+            other => Refused::Hello(other.to_string()),
+        })
     }
 
     pub(super) fn introduced(&self, host: Id, hello: &Hello) -> Result<Introduced, Refused> {
