@@ -57,7 +57,8 @@ pub struct Notices {
     pub by_kind: [u64; NOTICES.len()],
 }
 
-/// What a host counted since its start. All values only grow, except `connections`.
+/// What a host counted since its start. All values only grow, except `connections` and
+/// `crl_next_update`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     /// Calls sent to other hosts.
@@ -90,6 +91,11 @@ pub struct Counters {
     pub duplicates: u64,
     /// Connections closed for breaking the protocol.
     pub violations: u64,
+    /// Reloads of certificates and lists that failed; what was in force stayed.
+    pub reloads_failed: u64,
+    /// When the first of the lists of the revoked in force was or is due to be replaced, in
+    /// seconds since the Unix epoch.
+    pub crl_next_update: u64,
     /// Notices of the protocol.
     pub notices: Notices,
 }

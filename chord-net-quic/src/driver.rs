@@ -117,6 +117,7 @@ impl Driver {
         mut inbox: mpsc::Receiver<Heard>,
     ) -> Stopped {
         let (mut asked, mut heard) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        self.warn_of_dates(clock::mono());
         let mut wake_at = self.next_deadline();
         let sleep = tokio::time::sleep_until(clock::at(wake_at));
         tokio::pin!(sleep);
@@ -238,7 +239,10 @@ impl Driver {
                 }
             }
             Ask::Leave { answer } => self.leave(answer),
-            Ask::Verify => self.verify_peers(now.mono, true),
+            Ask::Verify => {
+                self.verify_peers(now.mono, true);
+                self.warn_of_dates(now.mono);
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use chord_net_quic::identity::Kind;
 use chord_net_quic::{Node, NodeConfig, PutOptions, StartError, Stopped};
@@ -289,4 +291,37 @@ async fn the_later_of_two_connections_that_one_peer_dials_stays() {
     }
     assert_eq!(second.close_reason(), None);
     until("one is left", || async { node.counters().connections == 1 }).await;
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[tokio::test]
+async fn a_node_says_at_its_start_that_its_certificate_nears_its_end() {
+    log::record();
+    let mut cluster = Cluster::new();
+    // It began five minutes back, so a third of its life is over.
+    let short = cluster.issue_for(Kind::Node, Duration::from_secs(120));
+    let node = cluster
+        .start(config(cluster.identity_of(&short), &[]))
+        .await;
+    joined(&node).await;
+    until("a warning", || async {
+        let warned = log::lines(&["WARN", "the certificate expires on", "cert renew"]);
+        !warned.is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_overdue_list_is_a_warning_and_a_number_and_lets_members_in() {
+    log::record();
+    let mut cluster = Cluster::of_age(31 * DAY);
+    let nodes = cluster.ring(2).await;
+    in_order(&nodes).await;
+    let name = cluster.authority.name().to_owned();
+    let warned = log::lines(&["WARN", "the list of revoked certificates of", &name, "(0 %"]);
+    assert_eq!(warned.len(), nodes.len(), "{warned:?}");
+    let now = chord_net_quic::identity::now().as_secs();
+    let due = nodes[0].counters().crl_next_update;
+    assert!(due < now && due > now - 2 * DAY.as_secs(), "{due}");
 }

@@ -322,6 +322,24 @@ mod tests {
     }
 
     #[test]
+    fn the_next_update_of_the_list_and_failed_reloads_are_there_to_alert_on() {
+        let counters = Counters {
+            reloads_failed: 2,
+            crl_next_update: 1_900_000_000,
+            ..Counters::default()
+        };
+        let classic = Metrics::new().render(&counters, None, true);
+        for wanted in [
+            "# TYPE dht_crl_next_update_timestamp_seconds gauge\n",
+            "dht_crl_next_update_timestamp_seconds 1900000000\n",
+            "# TYPE dht_reloads_failed_total counter\n",
+            "dht_reloads_failed_total 2\n",
+        ] {
+            assert!(classic.contains(wanted), "{wanted}{classic}");
+        }
+    }
+
+    #[test]
     fn a_connection_counts_until_it_is_dropped() {
         let metrics = Metrics::new();
         let open = metrics.connected(Server::Tcp);

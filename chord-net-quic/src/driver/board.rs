@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::counters::Counters;
 use crate::endpoint::Refusals;
+use crate::identity::Identity;
 
 /// Written by the driver, read by handles on other threads.
 #[derive(Debug)]
@@ -15,16 +16,22 @@ pub(crate) struct Board {
     joined: watch::Sender<bool>,
     bytes_received: Arc<AtomicU64>,
     refusals: Arc<Refusals>,
+    identity: Identity,
 }
 
 impl Board {
     /// Nothing counted, no member.
-    pub(super) fn new(bytes_received: Arc<AtomicU64>, refusals: Arc<Refusals>) -> Self {
+    pub(super) fn new(
+        bytes_received: Arc<AtomicU64>,
+        refusals: Arc<Refusals>,
+        identity: Identity,
+    ) -> Self {
         Self {
             counters: Mutex::default(),
             joined: watch::Sender::new(false),
             bytes_received,
             refusals,
+            identity,
         }
     }
 
@@ -33,6 +40,8 @@ impl Board {
         let mut counters = *self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         counters.bytes_received = self.bytes_received.load(Ordering::Relaxed);
         counters.handshakes_refused = self.refusals.count();
+        counters.reloads_failed = self.identity.reloads_failed();
+        counters.crl_next_update = self.identity.trust().crl_next_update().as_secs();
         counters
     }
 

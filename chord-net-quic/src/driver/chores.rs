@@ -8,17 +8,14 @@ use crate::driver::Driver;
 use crate::identity;
 
 /// Pace of warning about what expires.
-const WARNINGS: Micros = Micros::from_secs(6 * 3_600);
+const WARNINGS: Micros = Micros::from_secs(24 * 3_600);
 
 impl Driver {
     /// What has to be looked after now and then.
     pub(super) fn chores(&mut self, now: Instant) {
         self.verify_peers(now, false);
         if self.next_warnings <= now {
-            self.next_warnings = now + WARNINGS;
-            for warning in self.identity.warnings(identity::now()) {
-                tracing::warn!("{warning}");
-            }
+            self.warn_of_dates(now);
         }
         let Some(state) = self.state.clone() else {
             return;
@@ -26,6 +23,14 @@ impl Driver {
         let (peers, clock) = self.known();
         // Writing takes milliseconds that the nodes should not wait for.
         tokio::task::spawn_blocking(move || log_failure(state.remember(&peers, clock)));
+    }
+
+    /// Says what will expire: at the start, after a reload, and every day.
+    pub(super) fn warn_of_dates(&mut self, now: Instant) {
+        self.next_warnings = now + WARNINGS;
+        for warning in self.identity.warnings(identity::now()) {
+            tracing::warn!("{warning}");
+        }
     }
 
     pub(super) fn remember(&mut self) {

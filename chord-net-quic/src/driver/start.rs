@@ -89,6 +89,7 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
     let board = Arc::new(Board::new(
         shared.bytes_received.clone(),
         endpoint.refusals(),
+        identity.clone(),
     ));
     let driver = Driver {
         state: life.state,

@@ -100,13 +100,7 @@ impl Certified {
     /// The part of its life that is left, in percent: 100 before it starts, 0 at its end.
     #[must_use]
     pub fn percent_left(&self, now: UnixTime) -> u8 {
-        let life = self
-            .not_after
-            .as_secs()
-            .saturating_sub(self.not_before.as_secs());
-        let left = self.left(now).as_secs();
-        let percent = u128::from(left) * 100 / u128::from(life.max(1));
-        u8::try_from(percent.min(100)).unwrap_or(100)
+        percent_left(self.not_before, self.not_after, now)
     }
 
     /// The time until it expires, zero once it has.
@@ -191,6 +185,15 @@ pub(super) fn common_name(name: &x509_parser::x509::X509Name<'_>) -> String {
 pub(super) fn time(time: ASN1Time) -> UnixTime {
     let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
     UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+}
+
+/// The part of the time from `start` to `end` that is left at `now`, in percent: 100 before it
+/// starts, 0 at its end.
+pub(super) fn percent_left(start: UnixTime, end: UnixTime, now: UnixTime) -> u8 {
+    let length = end.as_secs().saturating_sub(start.as_secs());
+    let left = end.as_secs().saturating_sub(now.as_secs());
+    let percent = u128::from(left) * 100 / u128::from(length.max(1));
+    u8::try_from(percent.min(100)).unwrap_or(100)
 }
 
 /// A certificate's number as its authority gave it: at most 20 bytes, big-endian, without

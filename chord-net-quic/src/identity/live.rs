@@ -10,6 +10,7 @@
 //! are made once and never replaced.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chord_core::id::Id;
@@ -32,19 +33,25 @@ pub(super) struct Material {
 }
 
 /// The place where the moment's [`Material`] is found.
-pub(super) struct Live(RwLock<Arc<Material>>);
+pub(super) struct Live {
+    material: RwLock<Arc<Material>>,
+    reloads_failed: AtomicU64,
+}
 
 impl Live {
     pub(super) fn material(&self) -> Arc<Material> {
         // Only a finished pointer is ever stored, so a poisoned lock still guards a good one.
-        self.0
+        self.material
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
     fn put(&self, material: Material) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(material);
+        *self
+            .material
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(material);
     }
 }
 
@@ -132,12 +139,16 @@ pub enum Warning {
         /// Its last second.
         not_after: UnixTime,
     },
-    /// An authority's list is past its next update, and still in force.
-    CrlExpired {
+    /// An authority's list nears its next update or is past it, and still in force.
+    CrlExpires {
         /// The authority's name.
         authority: String,
-        /// When the next one was due.
+        /// How much of the list's time is left: at most 30; 0 when the next one is overdue.
+        percent_left: u8,
+        /// When the next one was or is due.
         next_update: UnixTime,
+        /// Whether every peer is refused from then on.
+        strict: bool,
     },
 }
 
@@ -153,20 +164,29 @@ impl fmt::Display for Warning {
                  with `cert renew`",
                 date(*not_after)
             ),
-            Self::CrlExpired {
+            Self::CrlExpires {
                 authority,
+                percent_left,
                 next_update,
+                strict,
             } => write!(
                 f,
-                "the list of revoked certificates of {authority:?} should have been replaced by \
-                 {}; make a new one with `ca crl` and copy it here",
-                date(*next_update)
+                "the list of revoked certificates of {authority:?} must be replaced by {} \
+                 ({percent_left} % of its time is left){}; make a new one with `ca crl` and copy \
+                 it to every node",
+                date(*next_update),
+                if *strict {
+                    ", or every peer is refused"
+                } else {
+                    ""
+                },
             ),
         }
     }
 }
 
-/// The part of a certificate's life, in percent, below which its end is worth a warning.
+/// The part of the life of a certificate or a list, in percent, below which its end is worth
+/// a warning.
 const WARN_BELOW_PERCENT: u8 = 30;
 
 /// Who this process is, and whom it trusts. Clones share what is in force.
@@ -200,7 +220,10 @@ impl Identity {
 
     fn of(material: Material) -> Self {
         Self {
-            live: Arc::new(Live(RwLock::new(Arc::new(material)))),
+            live: Arc::new(Live {
+                material: RwLock::new(Arc::new(material)),
+                reloads_failed: AtomicU64::new(0),
+            }),
         }
     }
 
@@ -211,7 +234,17 @@ impl Identity {
     /// As [`Identity::load`], and [`IdentityError::Changed`] if the certificate is for
     /// somebody else; what was in force stays.
     pub fn reload(&self, files: &IdentityFiles, now: UnixTime) -> Result<(), IdentityError> {
-        self.replace(Sources::read(files)?, now)
+        let replaced = Sources::read(files).and_then(|sources| self.replace(sources, now));
+        if replaced.is_err() {
+            self.live.reloads_failed.fetch_add(1, Ordering::Relaxed);
+        }
+        replaced
+    }
+
+    /// How often [`Identity::reload`] has failed: what was in force stayed.
+    #[must_use]
+    pub fn reloads_failed(&self) -> u64 {
+        self.live.reloads_failed.load(Ordering::Relaxed)
     }
 
     /// [`Identity::reload`] without files.
@@ -290,15 +323,16 @@ impl Identity {
     #[must_use]
     pub fn warnings(&self, now: UnixTime) -> Vec<Warning> {
         let material = self.live.material();
-        let overdue = material
-            .trust
-            .authorities()
-            .iter()
-            .filter(|authority| authority.crl_next_update < now)
-            .map(|authority| Warning::CrlExpired {
+        let strict = material.trust.is_crl_strict();
+        let lists = material.trust.authorities().iter().filter_map(|authority| {
+            let percent_left = authority.crl_percent_left(now);
+            (percent_left <= WARN_BELOW_PERCENT).then(|| Warning::CrlExpires {
                 authority: authority.name.clone(),
+                percent_left,
                 next_update: authority.crl_next_update,
-            });
+                strict,
+            })
+        });
         let percent_left = material.certified.percent_left(now);
         let expiring = (percent_left <= WARN_BELOW_PERCENT).then_some({
             Warning::CertificateExpires {
@@ -306,7 +340,7 @@ impl Identity {
                 not_after: material.certified.not_after,
             }
         });
-        overdue.chain(expiring).collect()
+        lists.chain(expiring).collect()
     }
 
     /// Judges the chain of a live connection again: after a reload, and when its leaf reaches

@@ -36,8 +36,18 @@ pub struct Authority {
     pub not_after: UnixTime,
     /// The number of its list in force.
     pub crl_number: u64,
+    /// When that list was made.
+    pub crl_this_update: UnixTime,
     /// When its next list was or is due.
     pub crl_next_update: UnixTime,
+}
+
+impl Authority {
+    /// The part of its list's time that is left, in percent: 0 once the next one is overdue.
+    #[must_use]
+    pub fn crl_percent_left(&self, now: UnixTime) -> u8 {
+        certificate::percent_left(self.crl_this_update, self.crl_next_update, now)
+    }
 }
 
 /// What is trusted: never changes, a new one takes its place.
@@ -45,6 +55,7 @@ pub struct Trust {
     cluster: Cluster,
     authorities: Vec<Authority>,
     lists: Vec<CertificateRevocationListDer<'static>>,
+    crl_strict: bool,
     pub(super) server_name: ServerName<'static>,
     pub(super) clients: Arc<dyn ClientCertVerifier>,
     pub(super) servers: Arc<WebPkiServerVerifier>,
@@ -100,6 +111,7 @@ impl Trust {
             cluster,
             authorities: known,
             lists: in_force,
+            crl_strict,
             server_name,
             clients,
             servers,
@@ -116,6 +128,20 @@ impl Trust {
     #[must_use]
     pub fn authorities(&self) -> &[Authority] {
         &self.authorities
+    }
+
+    /// Whether peers are refused once a list is past its next update; otherwise that is only
+    /// a warning.
+    #[must_use]
+    pub fn is_crl_strict(&self) -> bool {
+        self.crl_strict
+    }
+
+    /// When the first of the lists in force was or is due to be replaced.
+    #[must_use]
+    pub fn crl_next_update(&self) -> UnixTime {
+        let due = self.authorities.iter().map(|known| known.crl_next_update);
+        due.min().expect("there is no trust without an authority")
     }
 
     /// The lists in force, in DER form.
@@ -171,6 +197,7 @@ pub(super) struct Candidate {
 pub(super) struct RevocationList {
     pub(super) der: CertificateRevocationListDer<'static>,
     pub(super) number: u64,
+    pub(super) this_update: UnixTime,
     pub(super) next_update: UnixTime,
 }
 
@@ -258,6 +285,7 @@ impl Candidate {
         Ok(Some(RevocationList {
             der: der.clone(),
             number,
+            this_update: certificate::time(list.last_update()),
             next_update: certificate::time(next_update),
         }))
     }
@@ -268,6 +296,7 @@ impl Candidate {
             key_hash: self.key_hash,
             not_after: self.not_after,
             crl_number: list.number,
+            crl_this_update: list.this_update,
             crl_next_update: list.next_update,
         }
     }

@@ -15,6 +15,7 @@ use chord_net_quic::identity::{
     self, CertificateAuthority, IdChoice, Identity, Issued, Kind, LEAF_VALID, Order,
 };
 use chord_net_quic::{DriverThreads, Node, NodeConfig, StoreKind};
+use rustls::pki_types::UnixTime;
 
 /// Longest wait for something that must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,8 +28,14 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn new() -> Self {
-        let authority =
-            CertificateAuthority::in_memory("test", identity::now()).expect("an authority");
+        Self::of_age(Duration::ZERO)
+    }
+
+    /// A cluster whose authority and list were made this long ago.
+    pub(crate) fn of_age(age: Duration) -> Self {
+        let made = identity::now().as_secs() - age.as_secs();
+        let made = UnixTime::since_unix_epoch(Duration::from_secs(made));
+        let authority = CertificateAuthority::in_memory("test", made).expect("an authority");
         Self {
             authority,
             threads: DriverThreads::new(2).expect("threads"),
@@ -37,12 +44,16 @@ impl Cluster {
     }
 
     pub(crate) fn issue(&mut self, kind: Kind) -> Issued {
+        self.issue_for(kind, LEAF_VALID)
+    }
+
+    pub(crate) fn issue_for(&mut self, kind: Kind, valid: Duration) -> Issued {
         self.issued += 1;
         let name = format!("n{}", self.issued);
         let order = Order {
             name: &name,
             kind,
-            valid: LEAF_VALID,
+            valid,
             id: IdChoice::Random,
             csr: None,
         };

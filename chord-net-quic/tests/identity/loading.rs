@@ -1,19 +1,13 @@
 //! Every mistake that an operator can make with files, each with its own words.
 
-use std::sync::Arc;
-
 use chord_net_quic::identity::{
     self, CertificateAuthority, Certified, Identity, IdentityError, IdentityFiles, Kind, Trust,
 };
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, GeneralSubtree, IsCa,
-    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, SerialNumber,
-};
-use rustls::pki_types::pem::PemObject;
+use rcgen::{BasicConstraints, CertificateParams, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use crate::support::{
-    CLUSTER, World, authority_params, in_seconds, moment, node_params, order, shake, sign, write,
+    CLUSTER, World, authority_params, in_seconds, list_by, node_params, order, sign, write,
 };
 
 fn load(files: &IdentityFiles) -> Result<Identity, IdentityError> {
@@ -365,24 +359,6 @@ fn of_several_lists_of_one_authority_the_highest_number_counts() {
     }
 }
 
-/// A list in the name of the world's authority, signed by `key`.
-fn list_by(world: &World, key: KeyPair, number: u64, next_update: i64) -> String {
-    let issuer = Issuer::from_ca_cert_pem(world.ca.certificate_pem(), key).unwrap();
-    let params = CertificateRevocationListParams {
-        this_update: moment(next_update - 86_400),
-        next_update: moment(next_update),
-        crl_number: SerialNumber::from(number),
-        issuing_distribution_point: None,
-        revoked_certs: Vec::new(),
-        key_identifier_method: KeyIdMethod::Sha256,
-    };
-    params.signed_by(&issuer).unwrap().pem().unwrap()
-}
-
-fn own_key(world: &World) -> KeyPair {
-    KeyPair::from_pem(&std::fs::read_to_string(world.dir.path().join("ca.key")).unwrap()).unwrap()
-}
-
 #[test]
 fn a_wrongly_signed_list_is_refused_before_it_is_in_force() {
     let mut world = World::new();
@@ -427,57 +403,6 @@ fn a_damaged_list_is_refused() {
         assert!(Trust::new(&certificate, &list, false).is_err(), "byte {at}");
     }
     assert!(load(&files).is_ok());
-}
-
-#[test]
-fn an_overdue_list_alarms_and_in_strict_mode_refuses() {
-    let mut world = World::new();
-    let mut files = world.files("n", Kind::Node);
-    write(&files.crl, &list_by(&world, own_key(&world), 1, -60));
-    let identity = load(&files).unwrap();
-    let warnings = identity.warnings(identity::now());
-    let [warning] = &warnings[..] else {
-        panic!("{warnings:?}")
-    };
-    assert!(warning.to_string().contains("ca crl"), "{warning}");
-    files.crl_strict = true;
-    assert!(matches!(refused(&files), IdentityError::CrlExpired { .. }));
-    // A fresh one is fine in strict mode, and raises no alarm.
-    write(&files.crl, world.ca.crl_pem());
-    assert!(load(&files).unwrap().warnings(identity::now()).is_empty());
-}
-
-#[test]
-fn in_strict_mode_a_dialler_refuses_everybody_once_its_list_is_overdue() {
-    let mut world = World::new();
-    let node = world.identity("n", Kind::Node);
-    let server = Arc::new(node.client_port_tls(&[b"http/1.1"]));
-    let authorities = [world.ca.certificate().clone()];
-    let pem = list_by(&world, own_key(&world), 1, -60);
-    let overdue = [CertificateRevocationListDer::from_pem_slice(pem.as_bytes()).unwrap()];
-    for strict in [false, true] {
-        let trust = Arc::new(Trust::new(&authorities, &overdue, strict).unwrap());
-        let outcome = shake(trust.client_tls(&[b"http/1.1"]).into(), server.clone());
-        assert_eq!(outcome.accepted(), !strict, "{outcome:?}");
-    }
-}
-
-#[test]
-fn the_end_of_a_certificate_is_announced_at_thirty_and_ten_percent() {
-    let mut world = World::new();
-    let identity = world.identity("n", Kind::Node);
-    let percent = |days: i64| -> Option<u8> {
-        let warnings = identity.warnings(in_seconds(days * 86_400));
-        warnings.iter().find_map(|warning| match warning {
-            identity::Warning::CertificateExpires { percent_left, .. } => Some(*percent_left),
-            identity::Warning::CrlExpired { .. } => None,
-        })
-    };
-    assert_eq!(percent(0), None);
-    assert_eq!(percent(60), None);
-    assert_eq!(percent(63), Some(29));
-    assert_eq!(percent(82), Some(8));
-    assert_eq!(percent(200), Some(0));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod authority;
 #[path = "../common/credulous.rs"]
 mod credulous;
+mod expiry;
 mod handshakes;
 mod loading;
 mod reloading;

@@ -10,8 +10,9 @@ use chord_net_quic::identity::{
     self, CertificateAuthority, Identity, IdentityFiles, Issued, Kind, LEAF_VALID, Order,
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, NameConstraints, SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -330,4 +331,22 @@ fn feed<Data>(
         }
     }
     (read, None)
+}
+
+/// A list in the name of the world's authority, signed by `key`.
+pub(crate) fn list_by(world: &World, key: KeyPair, number: u64, next_update: i64) -> String {
+    let issuer = Issuer::from_ca_cert_pem(world.ca.certificate_pem(), key).unwrap();
+    let params = CertificateRevocationListParams {
+        this_update: moment(next_update - 86_400),
+        next_update: moment(next_update),
+        crl_number: SerialNumber::from(number),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(&issuer).unwrap().pem().unwrap()
+}
+
+pub(crate) fn own_key(world: &World) -> KeyPair {
+    KeyPair::from_pem(&std::fs::read_to_string(world.dir.path().join("ca.key")).unwrap()).unwrap()
 }

@@ -199,6 +199,11 @@ fn add_counters(to: &mut Registry, counters: &Counters) {
             "Connections closed for breaking the protocol",
             counters.violations,
         ),
+        (
+            "reloads_failed",
+            "Reloads of certificates and revocation lists that failed; the old ones stayed in force",
+            counters.reloads_failed,
+        ),
     ];
     for (name, help, value) in plain {
         add_counter(to, name, help, value);
@@ -206,6 +211,13 @@ fn add_counters(to: &mut Registry, counters: &Counters) {
     let open: Gauge = Gauge::default();
     open.set(saturate(counters.connections));
     to.register("node_connections", "Open connections to other hosts", open);
+    let due: Gauge = Gauge::default();
+    due.set(saturate(counters.crl_next_update));
+    to.register(
+        "crl_next_update_timestamp_seconds",
+        "When the first of the lists of revoked certificates in force is due to be replaced",
+        due,
+    );
     let families = [
         (
             "node_calls",

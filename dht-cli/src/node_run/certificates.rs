@@ -98,7 +98,12 @@ impl Watch {
 fn is_urgent(warning: &Warning) -> bool {
     match warning {
         Warning::CertificateExpires { percent_left, .. } => *percent_left <= ALARM_PERCENT,
-        Warning::CrlExpired { .. } => false,
+        // Out of date it costs freshness, in strict mode every connection.
+        Warning::CrlExpires {
+            percent_left,
+            strict,
+            ..
+        } => *strict && *percent_left <= ALARM_PERCENT,
     }
 }
 
@@ -118,6 +123,18 @@ mod tests {
         };
         assert!(!is_urgent(&expires(11)));
         assert!(is_urgent(&expires(10)) && is_urgent(&expires(0)));
+    }
+
+    #[test]
+    fn the_end_of_a_list_is_urgent_where_it_shuts_everybody_out() {
+        let expires = |percent_left, strict| Warning::CrlExpires {
+            authority: "ours".to_owned(),
+            percent_left,
+            next_update: identity::now(),
+            strict,
+        };
+        assert!(is_urgent(&expires(0, true)) && is_urgent(&expires(10, true)));
+        assert!(!is_urgent(&expires(11, true)) && !is_urgent(&expires(0, false)));
     }
 
     #[test]
