@@ -87,6 +87,8 @@ pub struct Counters {
     pub dials_failed: u64,
     /// Incoming handshakes that ended without a connection: certificate, protocol, deadline.
     pub handshakes_refused: u64,
+    /// Incoming handshakes that were sent back for a proof of their address.
+    pub handshakes_retried: u64,
     /// Connections closed as the second of two to one host.
     pub duplicates: u64,
     /// Connections closed for breaking the protocol.

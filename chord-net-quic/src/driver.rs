@@ -28,7 +28,7 @@ use crate::driver::board::Board;
 use crate::driver::tickets::{Origin, Tickets};
 use crate::endpoint::Endpoint;
 use crate::identity::Identity;
-use crate::link::{Heard, Line, Shared};
+use crate::link::{Heard, Line};
 use crate::peers::{Code, LinkId, Peers};
 use crate::state::State;
 use crate::store::Store;
@@ -82,7 +82,6 @@ pub(crate) struct Driver {
     peers: Peers,
     lines: HashMap<LinkId, Line>,
     endpoint: Endpoint,
-    shared: Shared,
     store: Box<dyn Store>,
     tickets: Tickets,
     /// Events for nodes, by position.
@@ -138,7 +137,7 @@ impl Driver {
                     }
                 }
                 count = inbox.recv_many(&mut heard, BATCH) => {
-                    debug_assert!(count > 0, "the driver itself holds a sender");
+                    debug_assert!(count > 0, "the endpoint holds a sender");
                 }
                 () = &mut sleep => wake_at = Instant(0),
             }

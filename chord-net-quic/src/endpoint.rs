@@ -14,7 +14,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -22,21 +22,23 @@ use chord_core::id::Id;
 use chord_core::peer::Addr;
 use chord_core::wire::Hello;
 use quinn::{Connection, Incoming, RecvStream, VarInt};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::identity::{self, Identity};
-use crate::link::{Heard, Line, Passport, Shared};
+use crate::link::{Heard, Inlet, Line, Passport, Shared, Shares};
 use crate::peers::{Code, DialError, Introduced, LinkId, is_position_of};
 use crate::tasks::Watched;
 
 mod failures;
+mod handshakes;
 mod hello;
 mod limits;
 mod refusals;
 mod words;
 
 pub(crate) use failures::Failures;
+pub(crate) use handshakes::Handshakes;
+use handshakes::{Slot, Verdict};
 use hello::{read_hello, who};
 pub(crate) use refusals::Refusals;
 
@@ -49,11 +51,6 @@ const BUSY_PAUSES: [Duration; 3] = [
     Duration::from_millis(150),
     Duration::from_millis(450),
 ];
-/// Accepted handshakes under way; above it, attempts are refused.
-const HANDSHAKES_MAX: usize = 128;
-/// Handshakes under way with addresses nobody has verified; above it, the other end must
-/// first show that it receives what is sent to its address.
-const UNVALIDATED_MAX: usize = 64;
 
 /// The socket, and what every connection of it needs.
 #[derive(Clone, Debug)]
@@ -64,8 +61,8 @@ pub(crate) struct Endpoint {
     host: Id,
     shared: Shared,
     next_link: Arc<AtomicU64>,
-    handshakes: Arc<Semaphore>,
-    unvalidated: Arc<AtomicUsize>,
+    handshakes: Arc<Handshakes>,
+    shares: Shares,
     refusals: Arc<Refusals>,
     failures: Arc<Failures>,
     /// We closed it: no failure.
@@ -89,6 +86,8 @@ enum Refused {
     Hello(String),
     #[error("no hello within {} s", HANDSHAKE_TIME.as_secs())]
     Late,
+    #[error("too many handshakes at once, most of them from its address")]
+    Displaced,
 }
 
 impl Endpoint {
@@ -116,8 +115,8 @@ impl Endpoint {
             host,
             shared,
             next_link: Arc::new(AtomicU64::new(0)),
-            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
-            unvalidated: Arc::new(AtomicUsize::new(0)),
+            handshakes: Arc::default(),
+            shares: Shares::default(),
             refusals: Arc::default(),
             failures: Arc::default(),
             closed: Arc::default(),
@@ -129,6 +128,11 @@ impl Endpoint {
         self.refusals.clone()
     }
 
+    /// Handshakes of others under way.
+    pub(crate) fn handshakes(&self) -> Arc<Handshakes> {
+        self.handshakes.clone()
+    }
+
     /// Why our own dials failed.
     pub(crate) fn failures(&self) -> Arc<Failures> {
         self.failures.clone()
@@ -137,35 +141,38 @@ impl Endpoint {
     /// Takes connections until the socket fails. Pending for ever once we closed it ourselves.
     pub(crate) async fn accept(self) {
         while let Some(incoming) = self.quinn.accept().await {
-            let Ok(permit) = self.handshakes.clone().try_acquire_owned() else {
-                self.refusals
-                    .note(incoming.remote_address(), &"too many handshakes at once");
-                incoming.refuse();
-                continue;
-            };
-            let unvalidated = !incoming.remote_address_validated();
-            if unvalidated && self.unvalidated.load(Ordering::Relaxed) >= UNVALIDATED_MAX {
-                // Only a validated attempt cannot be sent back.
-                let _ = incoming.retry();
-                continue;
+            let remote = incoming.remote_address();
+            let validated = incoming.remote_address_validated();
+            match self.handshakes.judge(remote, validated) {
+                Verdict::Take(slot) => {
+                    let endpoint = self.clone();
+                    let take = async move { endpoint.take(incoming, slot).await };
+                    self.shared.tasks.spawn(take);
+                }
+                Verdict::Retry => {
+                    // Only a validated attempt cannot be sent back.
+                    let _ = incoming.retry();
+                }
+                Verdict::Refuse => {
+                    self.refusals.note(remote, &"too many handshakes at once");
+                    incoming.refuse();
+                }
             }
-            let counted = unvalidated.then(|| Counted::new(&self.unvalidated));
-            let endpoint = self.clone();
-            self.shared.tasks.spawn(async move {
-                endpoint.take(incoming).await;
-                drop((permit, counted));
-            });
         }
         if self.closed.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
     }
 
-    async fn take(&self, incoming: Incoming) {
+    async fn take(&self, incoming: Incoming, mut slot: Slot) {
         let remote = incoming.remote_address();
         let mut connection = None;
-        let result = timeout(HANDSHAKE_TIME, self.listen(incoming, &mut connection)).await;
-        if let Err(refused) = result.unwrap_or(Err(Refused::Late)) {
+        let listen = timeout(HANDSHAKE_TIME, self.listen(incoming, &mut connection));
+        let result = tokio::select! {
+            result = listen => result.unwrap_or(Err(Refused::Late)),
+            () = slot.displaced() => Err(Refused::Displaced),
+        };
+        if let Err(refused) = result {
             self.refusals.note(remote, &refused);
             if let Some(connection) = connection {
                 connection.close(code(&refused), b"");
@@ -265,7 +272,8 @@ impl Endpoint {
         passport: Passport,
     ) {
         let link = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
-        let (line, start) = Line::start(link, connection, stream, unread, passport, &self.shared);
+        let inlet = Inlet::new(link, self.shares.of(who.host), &self.shared);
+        let (line, start) = Line::start(connection, stream, unread, passport, inlet);
         let linked = Heard::Linked {
             link,
             dialled,
@@ -286,23 +294,6 @@ impl Endpoint {
     }
 }
 
-/// One attempt from an unverified address, as long as it lives.
-#[derive(Debug)]
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Whether the other end turned the attempt away unseen.
 fn is_busy(error: &quinn::ConnectionError) -> bool {
     matches!(error, quinn::ConnectionError::ConnectionClosed(close)
@@ -313,9 +304,11 @@ fn code(refused: &Refused) -> VarInt {
     let code = match refused {
         Refused::Stranger(_) => Code::Stranger,
         Refused::Certificate(_) | Refused::NoNode => Code::Certificate,
-        Refused::Connect(_) | Refused::Connection(_) | Refused::Hello(_) | Refused::Late => {
-            Code::Violation
-        }
+        Refused::Connect(_)
+        | Refused::Connection(_)
+        | Refused::Hello(_)
+        | Refused::Late
+        | Refused::Displaced => Code::Violation,
     };
     VarInt::from_u32(code as u32)
 }

@@ -19,7 +19,7 @@ use chord_core::peer::Addr;
 use chord_core::wire::{self, Frame};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use rustls::pki_types::{CertificateDer, UnixTime};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::codec::Decoder;
 
 use crate::clock;
@@ -28,6 +28,12 @@ use crate::peers::{Code, DialError, End, Introduced, LinkId};
 use crate::tasks::Tasks;
 
 mod bulk;
+mod share;
+#[cfg(test)]
+mod tests;
+
+use share::Share;
+pub(crate) use share::Shares;
 
 /// Most bytes of bulk bodies that a host holds at a time.
 const BODIES_MAX: usize = 32 << 20;
@@ -53,6 +59,8 @@ pub(crate) enum Heard {
         link: LinkId,
         frame: Frame,
         bulk: Option<oneshot::Sender<Bytes>>,
+        /// One of its host's turns, free for its next frame once this one is taken.
+        turn: OwnedSemaphorePermit,
     },
     /// A bulk stream of ours is done with; `refused`: the other end had no memory for it.
     BulkEnded {
@@ -92,13 +100,49 @@ impl Shared {
         let _ = self.inbox.send(heard).await;
     }
 
-    async fn tell_frame(&self, link: LinkId, frame: Frame, bulk: Option<oneshot::Sender<Bytes>>) {
-        self.tell(Heard::Frame { link, frame, bulk }).await;
-    }
-
     fn received(&self, bytes: usize) {
         self.bytes_received
             .fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// The way of one connection into the driver's inbox.
+#[derive(Clone, Debug)]
+pub(crate) struct Inlet {
+    link: LinkId,
+    share: Share,
+    shared: Shared,
+}
+
+impl Inlet {
+    /// For a connection of the host that has this share.
+    pub(crate) fn new(link: LinkId, share: Share, shared: &Shared) -> Self {
+        let shared = shared.clone();
+        Self {
+            link,
+            share,
+            shared,
+        }
+    }
+
+    /// Hands on a frame once it is its host's turn; with `bulk`, its answer is awaited there.
+    async fn frame(&self, frame: Frame, bulk: Option<oneshot::Sender<Bytes>>) {
+        let Ok(turn) = self.share.frames().acquire_owned().await else {
+            return; // Never closed.
+        };
+        let link = self.link;
+        let heard = Heard::Frame {
+            link,
+            frame,
+            bulk,
+            turn,
+        };
+        self.shared.tell(heard).await;
+    }
+
+    async fn violation(&self, what: String) {
+        let link = self.link;
+        self.shared.tell(Heard::Violation { link, what }).await;
     }
 }
 
@@ -109,6 +153,7 @@ pub(crate) struct Line {
     frames: mpsc::UnboundedSender<Bytes>,
     queued: Arc<AtomicUsize>,
     passport: Passport,
+    inlet: Inlet,
 }
 
 /// What a connection was admitted with.
@@ -124,24 +169,22 @@ impl Line {
     /// Starts the tasks of a connection. Its frame stream is at the first frame after the
     /// hellos; `unread` was read from it already.
     pub(crate) fn start(
-        link: LinkId,
         connection: Connection,
         (send, recv): (SendStream, RecvStream),
         unread: BytesMut,
         passport: Passport,
-        shared: &Shared,
+        inlet: Inlet,
     ) -> (Self, Start) {
         let (frames, queue) = mpsc::unbounded_channel();
         let queued = Arc::new(AtomicUsize::new(0));
         let start = Start {
-            link,
             connection: connection.clone(),
             send,
             recv,
             unread,
             queue,
             queued: queued.clone(),
-            shared: shared.clone(),
+            inlet: inlet.clone(),
         };
         (
             Self {
@@ -149,6 +192,7 @@ impl Line {
                 frames,
                 queued,
                 passport,
+                inlet,
             },
             start,
         )
@@ -187,37 +231,31 @@ impl Line {
 /// it hears its frames.
 #[derive(Debug)]
 pub(crate) struct Start {
-    link: LinkId,
     connection: Connection,
     send: SendStream,
     recv: RecvStream,
     unread: BytesMut,
     queue: mpsc::UnboundedReceiver<Bytes>,
     queued: Arc<AtomicUsize>,
-    shared: Shared,
+    inlet: Inlet,
 }
 
 impl Start {
     /// Runs the tasks.
     pub(crate) fn go(self) {
         let Self {
-            link,
             connection,
             send,
             recv,
             unread,
             queue,
             queued,
-            shared,
+            inlet,
         } = self;
-        shared.tasks.spawn(write_frames(send, queue, queued));
-        shared
-            .tasks
-            .spawn(read_frames(link, recv, unread, shared.clone()));
-        shared
-            .clone()
-            .tasks
-            .spawn(accept_bulk(link, connection, shared));
+        let tasks = inlet.shared.tasks.clone();
+        tasks.spawn(write_frames(send, queue, queued));
+        tasks.spawn(read_frames(recv, unread, inlet.clone()));
+        tasks.spawn(accept_bulk(connection, inlet));
     }
 }
 
@@ -237,34 +275,28 @@ async fn write_frames(
     }
 }
 
-async fn read_frames(link: LinkId, mut recv: RecvStream, mut unread: BytesMut, shared: Shared) {
+async fn read_frames(mut recv: RecvStream, mut unread: BytesMut, inlet: Inlet) {
     let mut codec = frames::codec(STREAM_FRAME_MAX);
     loop {
         loop {
             let frame = match codec.decode(&mut unread) {
                 Ok(Some(bytes)) => wire::decode(bytes.freeze(), clock::mono()),
                 Ok(None) => break,
-                Err(error) => {
-                    let what = error.to_string();
-                    return shared.tell(Heard::Violation { link, what }).await;
-                }
+                Err(error) => return inlet.violation(error.to_string()).await,
             };
             match frame {
-                Ok(frame) => shared.tell_frame(link, frame, None).await,
-                Err(error) => {
-                    let what = error.to_string();
-                    return shared.tell(Heard::Violation { link, what }).await;
-                }
+                Ok(frame) => inlet.frame(frame, None).await,
+                Err(error) => return inlet.violation(error.to_string()).await,
             }
         }
         match recv.read_chunk(CHUNK, true).await {
             Ok(Some(chunk)) => {
-                shared.received(chunk.bytes.len());
+                inlet.shared.received(chunk.bytes.len());
                 unread.extend_from_slice(&chunk.bytes);
             }
             Ok(None) | Err(quinn::ReadError::Reset(_)) => {
                 let what = "the frame stream ended".to_owned();
-                return shared.tell(Heard::Violation { link, what }).await;
+                return inlet.violation(what).await;
             }
             Err(_) => return, // The connection ended; another task says so.
         }
@@ -272,21 +304,16 @@ async fn read_frames(link: LinkId, mut recv: RecvStream, mut unread: BytesMut, s
 }
 
 /// Takes bulk streams until the connection ends, and tells of that.
-async fn accept_bulk(link: LinkId, connection: Connection, shared: Shared) {
+async fn accept_bulk(connection: Connection, inlet: Inlet) {
     loop {
         match connection.accept_bi().await {
             Ok((send, recv)) => {
-                shared
-                    .tasks
-                    .spawn(bulk::take(link, send, recv, shared.clone()));
+                let take = bulk::take(send, recv, inlet.clone());
+                inlet.shared.tasks.spawn(take);
             }
             Err(error) => {
-                return shared
-                    .tell(Heard::Ended {
-                        link,
-                        end: end(&error),
-                    })
-                    .await;
+                let (link, end) = (inlet.link, end(&error));
+                return inlet.shared.tell(Heard::Ended { link, end }).await;
             }
         }
     }

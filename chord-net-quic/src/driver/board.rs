@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use crate::counters::Counters;
-use crate::endpoint::Refusals;
+use crate::endpoint::{Endpoint, Handshakes, Refusals};
 use crate::identity::Identity;
 
 /// Written by the driver, read by handles on other threads.
@@ -16,6 +16,7 @@ pub(crate) struct Board {
     joined: watch::Sender<bool>,
     bytes_received: Arc<AtomicU64>,
     refusals: Arc<Refusals>,
+    handshakes: Arc<Handshakes>,
     identity: Identity,
 }
 
@@ -23,14 +24,15 @@ impl Board {
     /// Nothing counted, no member.
     pub(super) fn new(
         bytes_received: Arc<AtomicU64>,
-        refusals: Arc<Refusals>,
+        endpoint: &Endpoint,
         identity: Identity,
     ) -> Self {
         Self {
             counters: Mutex::default(),
             joined: watch::Sender::new(false),
             bytes_received,
-            refusals,
+            refusals: endpoint.refusals(),
+            handshakes: endpoint.handshakes(),
             identity,
         }
     }
@@ -40,6 +42,7 @@ impl Board {
         let mut counters = *self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         counters.bytes_received = self.bytes_received.load(Ordering::Relaxed);
         counters.handshakes_refused = self.refusals.count();
+        counters.handshakes_retried = self.handshakes.retried();
         counters.reloads_failed = self.identity.reloads_failed();
         counters.crl_next_update = self.identity.trust().crl_next_update().as_secs();
         counters

@@ -186,7 +186,7 @@ impl Driver {
                 call,
                 deadline,
             } => match self.lines.get(&link) {
-                Some(line) => line.bulk(link, bytes, call, deadline, &self.shared),
+                Some(line) => line.bulk(bytes, call, deadline),
                 None => self.peers.bulk_ended(link, call, false, now.mono),
             },
             Effect::Close { link, code } => {
@@ -248,7 +248,15 @@ impl Driver {
                 self.peers.linked(link, dialled, &who, now);
             }
             Heard::DialFailed { addr, why } => self.peers.dial_failed(addr, why, now),
-            Heard::Frame { link, frame, bulk } => self.peers.heard(link, frame, bulk, now),
+            Heard::Frame {
+                link,
+                frame,
+                bulk,
+                turn,
+            } => {
+                self.peers.heard(link, frame, bulk, now);
+                drop(turn);
+            }
             Heard::BulkEnded {
                 link,
                 call,

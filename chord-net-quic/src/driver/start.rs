@@ -88,20 +88,13 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
     })?;
     let board = Arc::new(Board::new(
         shared.bytes_received.clone(),
-        endpoint.refusals(),
+        &endpoint,
         identity.clone(),
     ));
     let driver = Driver {
         state: life.state,
         store: open_store(config.store),
-        ..Driver::new(
-            nodes,
-            me,
-            endpoint.clone(),
-            shared,
-            identity.clone(),
-            board.clone(),
-        )
+        ..Driver::new(nodes, me, endpoint.clone(), identity.clone(), board.clone())
     };
     let ends = tasks.clone();
     tasks.spawn(async move { ends.stop(driver.run(asked, heard).await) });
@@ -136,7 +129,6 @@ impl Driver {
         nodes: Vec<Node>,
         me: Local,
         endpoint: Endpoint,
-        shared: Shared,
         identity: Identity,
         board: Arc<Board>,
     ) -> Self {
@@ -147,7 +139,6 @@ impl Driver {
             peers: Peers::new(me, now),
             lines: HashMap::new(),
             endpoint,
-            shared,
             store: Box::new(Memory::new()),
             tickets: Tickets::default(),
             queue: VecDeque::new(),

@@ -46,7 +46,7 @@ pub(super) fn explain(refused: &Refused, serial: &Serial) -> Reason {
         Refused::Certificate(_) | Refused::NoNode | Refused::Hello(_) => {
             Reason::new(Side::Ours, refused.to_string())
         }
-        Refused::Connect(_) | Refused::Stranger(_) | Refused::Late => {
+        Refused::Connect(_) | Refused::Stranger(_) | Refused::Late | Refused::Displaced => {
             Reason::new(Side::Neither, refused.to_string())
         }
     }

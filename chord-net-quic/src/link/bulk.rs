@@ -14,13 +14,12 @@ use bytes::{Bytes, BytesMut};
 use chord_core::time::Instant;
 use chord_core::wire::{self, Frame};
 use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, VarInt, WriteError};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
 
 use crate::clock;
 use crate::frames::{self, LENGTH};
-use crate::link::{Heard, Line, Shared};
-use crate::peers::LinkId;
+use crate::link::{Heard, Inlet, Line};
 
 /// Time for a body to come in, or for an answer to be taken.
 const BODY_TIME: Duration = Duration::from_secs(10);
@@ -34,11 +33,14 @@ const CANCELLED: VarInt = VarInt::from_u32(2);
 const PRIORITY: i32 = -1;
 
 /// A frame and the memory granted for it.
-type Body = (Frame, OwnedSemaphorePermit);
+type Body = (Frame, Memory);
+
+/// The share of its host and that of all.
+pub(super) type Memory = [OwnedSemaphorePermit; 2];
 
 /// Why a stream brought no frame.
 #[derive(Debug)]
-enum BulkError {
+pub(super) enum BulkError {
     /// No memory for it, here or there.
     Refused,
     /// What came is no frame.
@@ -50,52 +52,41 @@ enum BulkError {
 impl Line {
     /// Starts a task that sends a frame on a stream of its own. With `call`, the answer is
     /// read from it, at the latest until `deadline`.
-    pub(crate) fn bulk(
-        &self,
-        link: LinkId,
-        bytes: Bytes,
-        call: Option<u32>,
-        deadline: Instant,
-        shared: &Shared,
-    ) {
-        let (connection, shared) = (self.connection.clone(), shared.clone());
-        shared.clone().tasks.spawn(async move {
-            let sending = send(&connection, bytes, call.is_some(), &shared);
+    pub(crate) fn bulk(&self, bytes: Bytes, call: Option<u32>, deadline: Instant) {
+        let (connection, inlet) = (self.connection.clone(), self.inlet.clone());
+        self.inlet.shared.tasks.spawn(async move {
+            let sending = send(&connection, bytes, call.is_some(), &inlet);
             let result = tokio::time::timeout_at(clock::at(deadline), sending).await;
             let refused = matches!(result, Ok(Err(BulkError::Refused)));
             match result {
-                Ok(Ok(Some((frame, _memory)))) => shared.tell_frame(link, frame, None).await,
-                Ok(Err(BulkError::Malformed(what))) => {
-                    shared.tell(Heard::Violation { link, what }).await;
-                }
+                Ok(Ok(Some((frame, _memory)))) => inlet.frame(frame, None).await,
+                Ok(Err(BulkError::Malformed(what))) => inlet.violation(what).await,
                 Ok(Ok(None) | Err(BulkError::Refused | BulkError::Broken)) | Err(_) => {}
             }
             let ended = Heard::BulkEnded {
-                link,
+                link: inlet.link,
                 call,
                 refused,
             };
-            shared.tell(ended).await;
+            inlet.shared.tell(ended).await;
         });
     }
 }
 
 /// A stream that the other end opened.
-pub(super) async fn take(link: LinkId, mut send: SendStream, mut recv: RecvStream, shared: Shared) {
-    let (frame, _memory) = match timeout(BODY_TIME, read(&mut recv, &shared)).await {
+pub(super) async fn take(mut send: SendStream, mut recv: RecvStream, inlet: Inlet) {
+    let (frame, _memory) = match timeout(BODY_TIME, read(&mut recv, &inlet)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(BulkError::Malformed(what))) => {
-            return shared.tell(Heard::Violation { link, what }).await;
-        }
+        Ok(Err(BulkError::Malformed(what))) => return inlet.violation(what).await,
         Ok(Err(BulkError::Refused)) => return turn_away(&mut send, &mut recv, OVERLOADED),
         Ok(Err(BulkError::Broken)) | Err(_) => return turn_away(&mut send, &mut recv, CANCELLED),
     };
     if !matches!(frame, Frame::Request(_)) {
         let _ = send.finish();
-        return shared.tell_frame(link, frame, None).await;
+        return inlet.frame(frame, None).await;
     }
     let (answer, answered) = oneshot::channel();
-    shared.tell_frame(link, frame, Some(answer)).await;
+    inlet.frame(frame, Some(answer)).await;
     let Ok(bytes) = answered.await else { return };
     let _ = send.set_priority(PRIORITY);
     match timeout(BODY_TIME, send.write_chunk(bytes)).await {
@@ -118,7 +109,7 @@ async fn send(
     connection: &Connection,
     bytes: Bytes,
     answered: bool,
-    shared: &Shared,
+    inlet: &Inlet,
 ) -> Result<Option<Body>, BulkError> {
     let (mut send, mut recv) = connection.open_bi().await.map_err(|_| BulkError::Broken)?;
     let _ = send.set_priority(PRIORITY);
@@ -130,7 +121,7 @@ async fn send(
     })?;
     send.finish().map_err(|_| BulkError::Broken)?;
     if answered {
-        let (frame, memory) = read(&mut recv, shared).await?;
+        let (frame, memory) = read(&mut recv, inlet).await?;
         if !matches!(frame, Frame::Response(_)) {
             return Err(BulkError::Malformed(
                 "no answer on a call's stream".to_owned(),
@@ -154,9 +145,24 @@ fn refused(code: VarInt) -> BulkError {
     }
 }
 
+/// Waits a while for the memory of a body.
+pub(super) async fn admit(length: usize, inlet: &Inlet) -> Result<Memory, BulkError> {
+    let bytes = u32::try_from(length).map_err(|_| BulkError::Refused)?;
+    let admission = async {
+        // Its own share first: who waits for that holds up nobody else.
+        let own = inlet.share.bodies().acquire_many_owned(bytes).await?;
+        let bodies = inlet.shared.bodies.clone();
+        Ok::<Memory, AcquireError>([own, bodies.acquire_many_owned(bytes).await?])
+    };
+    timeout(ADMISSION_TIME, admission)
+        .await
+        .map_err(|_| BulkError::Refused)?
+        .map_err(|_| BulkError::Broken)
+}
+
 /// Reads the one frame of a stream. Its memory is granted until the permit is dropped, and
 /// taken only as its bytes arrive.
-async fn read(recv: &mut RecvStream, shared: &Shared) -> Result<Body, BulkError> {
+async fn read(recv: &mut RecvStream, inlet: &Inlet) -> Result<Body, BulkError> {
     let mut head = [0; LENGTH];
     recv.read_exact(&mut head)
         .await
@@ -166,15 +172,7 @@ async fn read(recv: &mut RecvStream, shared: &Shared) -> Result<Body, BulkError>
         })?;
     let length = frames::length(head)
         .map_err(|length| BulkError::Malformed(format!("a frame of {length} bytes")))?;
-    let share = u32::try_from(length).map_err(|_| BulkError::Refused)?;
-    let memory = timeout(
-        ADMISSION_TIME,
-        shared.bodies.clone().acquire_many_owned(share),
-    )
-    .await;
-    let memory = memory
-        .map_err(|_| BulkError::Refused)?
-        .map_err(|_| BulkError::Broken)?;
+    let memory = admit(length, inlet).await?;
     let mut body = BytesMut::new();
     while body.len() < length {
         let chunk = recv.read_chunk(length - body.len(), true).await;
@@ -183,7 +181,7 @@ async fn read(recv: &mut RecvStream, shared: &Shared) -> Result<Body, BulkError>
         };
         body.extend_from_slice(&chunk.bytes);
     }
-    shared.received(LENGTH + length);
+    inlet.shared.received(LENGTH + length);
     let frame = wire::decode(body.freeze(), clock::mono())
         .map_err(|error| BulkError::Malformed(error.to_string()))?;
     Ok((frame, memory))

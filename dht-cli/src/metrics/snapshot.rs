@@ -190,6 +190,11 @@ fn add_counters(to: &mut Registry, counters: &Counters) {
             counters.handshakes_refused,
         ),
         (
+            "node_handshakes_retried",
+            "Handshakes of others that were sent back for a proof of their address",
+            counters.handshakes_retried,
+        ),
+        (
             "node_duplicates",
             "Connections closed as the second to one host",
             counters.duplicates,
