@@ -28,6 +28,7 @@ use crate::driver::board::Board;
 use crate::driver::tickets::{Origin, Tickets};
 use crate::endpoint::Endpoint;
 use crate::identity::Identity;
+use crate::lines::Lines;
 use crate::link::{Heard, Line};
 use crate::peers::{Code, LinkId, Peers};
 use crate::state::State;
@@ -90,6 +91,8 @@ pub(crate) struct Driver {
     identity: Identity,
     state: Option<Arc<State>>,
     board: Arc<Board>,
+    /// Lines about two processes with one certificate.
+    alarms: Lines,
     started: Instant,
     next_chores: Instant,
     next_warnings: Instant,

@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use crate::identity::{self, Identity};
 use crate::link::{Heard, Inlet, Line, Passport, Shared, Shares};
-use crate::peers::{Code, DialError, Introduced, LinkId, is_position_of};
+use crate::peers::{Code, DialError, Introduced, LinkId, is_one_of};
 use crate::tasks::Watched;
 
 mod failures;
@@ -237,8 +237,7 @@ impl Endpoint {
         let connection = self.shake_hands(socket).await?;
         *kept = Some(connection.clone());
         let (host, passport) = who(&connection)?;
-        let expected = |id: &Id| *id == host || is_position_of(*id, host);
-        if host == self.host || (!wanted.is_empty() && !wanted.iter().any(expected)) {
+        if host == self.host || (!wanted.is_empty() && !is_one_of(host, wanted)) {
             return Err(Refused::Stranger(host));
         }
         let (mut send, mut recv) = connection.open_bi().await?;

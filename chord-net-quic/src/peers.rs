@@ -31,6 +31,7 @@ use chord_core::time::{Instant, Micros};
 use tokio::sync::oneshot;
 
 use crate::counters::Counters;
+use crate::lines::Lines;
 use crate::peers::dials::Dials;
 use crate::peers::hosts::Hosts;
 use crate::peers::link::Link;
@@ -44,7 +45,7 @@ mod link;
 mod serve;
 mod tend;
 
-pub(crate) use depart::is_position_of;
+pub(crate) use depart::is_one_of;
 #[cfg(test)]
 mod tests;
 
@@ -57,8 +58,11 @@ pub(crate) const CLIENT_CALLS_MAX: usize = 224;
 pub(crate) const BULK_MAX: usize = 8;
 /// Most calls and answers that wait for a bulk stream of a connection.
 pub(crate) const BULK_WAITING_MAX: usize = 32;
-/// Most connections; above it, the one unused for longest is closed.
+/// Most connections; above it, one that drains or else the one unused for longest is closed.
 pub(crate) const LINKS_MAX: usize = 1_024;
+/// Most connections to one host: two when both ends dial at once, and room for those that
+/// drain. Above it the oldest of these is closed at once.
+pub(crate) const HOST_LINKS_MAX: usize = 4;
 /// How long a connection stays open unused. Shorter than the transport's own timeout, so
 /// that both ends hear of the end instead of guessing.
 pub(crate) const IDLE: Micros = Micros::from_secs(25);
@@ -151,6 +155,8 @@ impl Stage {
 pub(crate) struct Way {
     /// Over which connection it came.
     pub(crate) link: LinkId,
+    /// Of which host.
+    pub(crate) host: Id,
     /// Its number there.
     pub(crate) id: u32,
     /// The stream it came on, if that was one of its own.
@@ -266,6 +272,8 @@ pub(crate) struct Peers {
     /// its number.
     next_call: u32,
     next_sweep: Instant,
+    /// What insiders can make us log.
+    lines: Lines,
     /// What must now be done, in order.
     pub(crate) effects: VecDeque<Effect>,
     /// What this part counts.
@@ -284,6 +292,7 @@ impl Peers {
             draining: Vec::new(),
             next_call: 0,
             next_sweep: now + tend::SWEEP,
+            lines: Lines::default(),
             effects: VecDeque::new(),
             counters: Counters::default(),
         }

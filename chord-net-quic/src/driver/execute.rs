@@ -141,7 +141,7 @@ impl Driver {
     fn notice(&mut self, position: u16, notice: &Notice, now: Instant) {
         self.peers.counters.notices.by_kind[counters::notice_of(notice)] += 1;
         if let Some(me) = self.peers.own_peer(position) {
-            notices::log(me, notice);
+            notices::log(me, notice, &self.alarms);
         }
         let member = match notice {
             Notice::Joined { .. } => true,
@@ -230,7 +230,7 @@ impl Driver {
             Effect::TwoLives { peer } => {
                 let notice = Notice::TwoLives { peer };
                 self.peers.counters.notices.by_kind[counters::notice_of(&notice)] += 1;
-                notices::two_lives(peer);
+                notices::two_lives(peer, &self.alarms);
             }
         }
     }

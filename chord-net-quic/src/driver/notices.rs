@@ -3,8 +3,11 @@
 use chord_core::event::Notice;
 use chord_core::peer::Peer;
 
+use crate::clock;
+use crate::lines::Lines;
+
 /// Logs a notice of the node at `me`, as loudly as a person on duty would want it.
-pub(super) fn log(me: Peer, notice: &Notice) {
+pub(super) fn log(me: Peer, notice: &Notice, alarms: &Lines) {
     let node = me.id;
     match notice {
         Notice::Joined { founded: true } => tracing::info!(%node, "founded a ring"),
@@ -29,7 +32,7 @@ pub(super) fn log(me: Peer, notice: &Notice) {
         Notice::Slept { length } => {
             tracing::warn!(%node, ms = length.as_millis(), "this process did not run for a while");
         }
-        Notice::TwoLives { peer } => two_lives(*peer),
+        Notice::TwoLives { peer } => two_lives(*peer, alarms),
         Notice::HandedOver { records } => tracing::info!(%node, records, "data handed over"),
         Notice::Unreachable => {
             tracing::warn!(%node, "no seed and no known peer answers: trying again");
@@ -38,8 +41,12 @@ pub(super) fn log(me: Peer, notice: &Notice) {
     }
 }
 
-/// Two processes run with one certificate.
-pub(super) fn two_lives(peer: Peer) {
+/// Two processes run with one certificate. Both may dial without end, so the lines are
+/// counted.
+pub(super) fn two_lives(peer: Peer, alarms: &Lines) {
+    if !alarms.ask(clock::mono()).granted {
+        return;
+    }
     tracing::error!(
         peer = %peer.id, at = %peer.addr, incarnation = peer.incarnation,
         "two processes use one certificate: stop one of them, or revoke it if it was stolen"

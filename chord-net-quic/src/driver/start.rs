@@ -18,6 +18,7 @@ use crate::driver::tickets::Tickets;
 use crate::driver::{Ask, CHORES, Driver, seeds};
 use crate::endpoint::Endpoint;
 use crate::identity::{self, Identity, ResetKey};
+use crate::lines::Lines;
 use crate::link::Shared;
 use crate::peers::{Local, Peers};
 use crate::state::{self, State};
@@ -146,6 +147,7 @@ impl Driver {
             identity,
             state: None,
             board,
+            alarms: Lines::default(),
             started: now,
             next_chores: now + CHORES,
             next_warnings: now,

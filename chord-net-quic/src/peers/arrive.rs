@@ -8,11 +8,12 @@
 //! ```
 
 use chord_core::event::{CallError, Lost};
+use chord_core::id::Id;
 use chord_core::peer::{Addr, Peer};
 use chord_core::time::Instant;
 
 use crate::peers::link::Link;
-use crate::peers::{Code, DRAIN, Effect, Introduced, LINKS_MAX, LinkId, Peers};
+use crate::peers::{Code, DRAIN, Effect, HOST_LINKS_MAX, Introduced, LINKS_MAX, LinkId, Peers};
 
 impl Peers {
     /// Takes a connection; `dialled` is the address if we opened it.
@@ -86,7 +87,8 @@ impl Peers {
         if let Some(older) = current {
             self.choose(older, id, now);
         }
-        self.make_room(now);
+        self.close_surplus(who.host, now);
+        self.make_room_for(id, now);
     }
 
     /// An earlier life of this host is over: its connections are closed, its calls fail, and
@@ -162,17 +164,34 @@ impl Peers {
         }
     }
 
-    /// Closes the connections unused for longest while there are too many.
-    fn make_room(&mut self, now: Instant) {
+    /// Closes the oldest of the connections that drain while one host has too many.
+    fn close_surplus(&mut self, host: Id, now: Instant) {
+        while let Some(known) = self.hosts.get(host)
+            && known.links.len() > HOST_LINKS_MAX
+        {
+            let spare = |id: &&LinkId| known.current != Some(**id);
+            let Some(&oldest) = known.links.iter().find(spare) else {
+                return;
+            };
+            let calls = self.close(oldest, Code::Duplicate, now);
+            self.send_again(calls, now);
+        }
+    }
+
+    /// Closes connections while there are too many: those that drain first, then the one that
+    /// is unused for longest, and if all are in use the one that was for longest.
+    fn make_room_for(&mut self, newcomer: LinkId, now: Instant) {
         while self.links.len() > LINKS_MAX {
-            let unused = self
-                .links
-                .iter()
-                .filter(|(_, link)| link.is_quiet())
-                .min_by_key(|(id, link)| (link.used, **id))
-                .map(|(id, _)| *id);
-            let Some(id) = unused else { return };
-            self.close(id, Code::Idle, now);
+            let others = self.links.iter().filter(|(id, _)| **id != newcomer);
+            let least = others.min_by_key(|(id, link)| {
+                let busy = !link.is_quiet();
+                (link.drained_by.is_none(), busy, link.used, **id)
+            });
+            let Some(id) = least.map(|(id, _)| *id) else {
+                return;
+            };
+            let calls = self.close(id, Code::Idle, now);
+            self.send_again(calls, now);
         }
     }
 }

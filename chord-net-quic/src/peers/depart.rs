@@ -48,15 +48,16 @@ impl Peers {
         if let Some((host, incarnation)) = verdict {
             self.judge(host, incarnation);
         }
+        let lives_there: Vec<Id> = match why {
+            DialError::Stranger(found) => positions_of(found).collect(),
+            DialError::Failed => Vec::new(),
+        };
         for call in waiting {
-            match why {
+            if lives_there.contains(&call.to.id) {
                 // It was asked for while we were already looking for somebody else.
-                DialError::Stranger(found) if is_position_of(call.to.id, found) => {
-                    self.call(call, now);
-                }
-                DialError::Stranger(_) | DialError::Failed => {
-                    self.fail(&call, CallError::Unreachable);
-                }
+                self.call(call, now);
+            } else {
+                self.fail(&call, CallError::Unreachable);
             }
         }
     }
@@ -151,7 +152,13 @@ impl Peers {
     }
 }
 
-/// Whether a position is one that a host with this certified id can have.
-pub(crate) fn is_position_of(position: Id, host: Id) -> bool {
-    (0..crate::api::POSITIONS_MAX).any(|at| host.of_position(at) == position)
+/// Whether a host with this certified id can have one of these positions. Each of its
+/// positions is computed once, however many are asked for: that is hashing.
+pub(crate) fn is_one_of(host: Id, positions: &[Id]) -> bool {
+    positions_of(host).any(|position| positions.contains(&position))
+}
+
+/// All positions that a host with this certified id can have.
+fn positions_of(host: Id) -> impl Iterator<Item = Id> {
+    (0..crate::api::POSITIONS_MAX).map(move |at| host.of_position(at))
 }

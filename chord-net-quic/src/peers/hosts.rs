@@ -21,6 +21,8 @@ pub(super) struct Host {
     pub(super) current: Option<LinkId>,
     /// All connections, draining ones included.
     pub(super) links: Vec<LinkId>,
+    /// Requests of it that a node works on, also those of connections that are gone.
+    serving: usize,
     /// When a connection last came or went.
     seen: Instant,
 }
@@ -90,6 +92,7 @@ impl Hosts {
             positions: 0,
             current: None,
             links: Vec::new(),
+            serving: 0,
             seen: now,
         });
         for at in who.positions.max(1)..host.positions {
@@ -105,6 +108,21 @@ impl Hosts {
         host
     }
 
+    /// One more request of a host is being served. Answers how many are now.
+    pub(super) fn begin_serving(&mut self, host: Id) -> usize {
+        self.hosts.get_mut(&host).map_or(0, |host| {
+            host.serving += 1;
+            host.serving
+        })
+    }
+
+    /// A request of a host was answered.
+    pub(super) fn end_serving(&mut self, host: Id) {
+        if let Some(host) = self.hosts.get_mut(&host) {
+            host.serving = host.serving.saturating_sub(1);
+        }
+    }
+
     /// A connection is gone. The next best one takes its place.
     pub(super) fn unlink(&mut self, id: Id, link: LinkId, other: Option<LinkId>, now: Instant) {
         if let Some(host) = self.hosts.get_mut(&id) {
@@ -116,12 +134,13 @@ impl Hosts {
         }
     }
 
-    /// Forgets the hosts unseen for longest once there are too many, connected ones never.
+    /// Forgets the hosts unseen for longest once there are too many, those that are connected
+    /// or owed an answer never.
     pub(super) fn trim(&mut self) {
         let mut absent: Vec<(Instant, Id)> = self
             .hosts
             .iter()
-            .filter(|(_, host)| host.links.is_empty())
+            .filter(|(_, host)| host.links.is_empty() && host.serving == 0)
             .map(|(id, host)| (host.seen, *id))
             .collect();
         if absent.len() <= REMEMBERED_MAX {

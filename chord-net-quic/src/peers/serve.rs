@@ -30,10 +30,12 @@ impl Peers {
             return;
         };
         link.used = now;
+        let host = link.host;
         match frame {
             Frame::Request(frame) => self.requested(
                 Way {
                     link: id,
+                    host,
                     id: frame.id,
                     bulk,
                 },
@@ -50,7 +52,12 @@ impl Peers {
         let Some(link) = self.links.get(&id) else {
             return;
         };
-        tracing::warn!(host = %link.host, what, "a peer broke the protocol: connection closed");
+        let leave = self.lines.ask(now);
+        if leave.granted {
+            let host = link.host;
+            let unsaid = leave.kept_back;
+            tracing::warn!(%host, what, unsaid, "a peer broke the protocol: connection closed");
+        }
         self.counters.violations += 1;
         self.close(id, Code::Violation, now);
     }
@@ -65,8 +72,9 @@ impl Peers {
         if frame.incarnation != link.incarnation {
             return self.violated(way.link, "a request of another life than its hello", now);
         }
-        let full = link.serving >= CALLS_MAX;
         link.serving += 1;
+        // By host: who closes its connection leaves its requests behind.
+        let full = self.hosts.begin_serving(way.host) > CALLS_MAX;
         let request = match frame.request {
             Asked::Known(request) => request,
             Asked::Unknown { .. } => return self.refuse(way, Refusal::Unsupported, now),
@@ -122,6 +130,7 @@ impl Peers {
 
     /// Answers a request, on the way it came.
     pub(crate) fn reply(&mut self, way: Way, response: Response, now: Instant) {
+        self.hosts.end_serving(way.host);
         let Some(link) = self.links.get_mut(&way.link) else {
             return;
         };

@@ -90,3 +90,27 @@ fn a_duplicate_is_closed_after_its_time_and_its_calls_go_out_again() {
         "under the same number"
     );
 }
+
+#[test]
+fn a_host_that_dials_without_end_has_four_connections_at_most() {
+    let mut peers = peers(host("me"));
+    let you = host("you");
+    let served = peers.me.positions[0];
+    for n in 0..20 {
+        let link = LinkId(n);
+        peers.linked(link, None, &who(you, 1), NOW);
+        // Each is kept busy, so that none is closed for being quiet.
+        let ping = request(1, served, 0, Asked::Known(Request::Ping));
+        peers.heard(link, ping, None, NOW);
+        let closed = effects(&mut peers).iter().find_map(|effect| match effect {
+            Effect::Close { link, code } => Some((*link, *code)),
+            _ => None,
+        });
+        let oldest = n.checked_sub(HOST_LINKS_MAX as u64);
+        assert_eq!(closed, oldest.map(|n| (LinkId(n), Code::Duplicate)));
+    }
+    assert_eq!(peers.open(), HOST_LINKS_MAX);
+    peers.call(call(5, peer(you, 1)), NOW);
+    let written = frames(effects(&mut peers), LinkId(19));
+    assert_eq!(written.len(), 1, "the latest takes calls");
+}

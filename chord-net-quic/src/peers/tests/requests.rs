@@ -129,3 +129,34 @@ fn calls_of_clients_leave_room_for_the_ring() {
     peers.call(upkeep, NOW);
     assert!(matches!(effects(&mut peers)[..], [Effect::Write { .. }]));
 }
+
+#[test]
+fn requests_whose_connection_was_closed_count_until_they_are_answered() {
+    let mut peers = peers(host("me"));
+    let (you, me) = (host("you"), host("me"));
+    let link = linked(&mut peers, you);
+    let mut ways = Vec::new();
+    for id in 0..CALLS_MAX as u32 {
+        let ping = request(id, me, 0, Asked::Known(Request::Ping));
+        peers.heard(link, ping, None, NOW);
+    }
+    for effect in effects(&mut peers) {
+        match effect {
+            Effect::Request { way, .. } => ways.push(way),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(ways.len(), CALLS_MAX);
+    peers.ended(link, End::Failed, NOW);
+    let again = LinkId(2);
+    peers.linked(again, None, &who(you, 1), NOW);
+    let ping = || request(7, me, 0, Asked::Known(Request::Ping));
+    peers.heard(again, ping(), None, NOW);
+    assert!(matches!(
+        refusal(&mut peers, again),
+        Refusal::Overloaded { .. }
+    ));
+    peers.reply(ways.pop().expect("many"), Response::Done, NOW);
+    peers.heard(again, ping(), None, NOW);
+    assert!(matches!(effects(&mut peers)[..], [Effect::Request { .. }]));
+}

@@ -43,3 +43,33 @@ fn the_connection_unused_for_longest_makes_room() {
         ref other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn when_all_connections_are_in_use_the_one_used_longest_ago_makes_room_and_its_calls_go_on() {
+    let mut peers = peers(host("me"));
+    let many = LINKS_MAX as u64;
+    for n in 0..=many {
+        let id = host(&format!("host {n}"));
+        let mut now = NOW;
+        now.0 += n;
+        if n == many {
+            assert_eq!(peers.open(), LINKS_MAX);
+            effects(&mut peers);
+        }
+        peers.linked(LinkId(n), None, &who(id, 1), now);
+        peers.call(call(n, peer(id, 1)), now);
+    }
+    let first = host("host 0");
+    match &effects(&mut peers)[..] {
+        [
+            Effect::Close {
+                link: LinkId(0),
+                code: Code::Idle,
+            },
+            Effect::Dial { wanted, .. },
+            Effect::Write { link, .. },
+        ] => assert_eq!((&wanted[..], link.0), (&[first][..], many)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(peers.open(), LINKS_MAX);
+}
