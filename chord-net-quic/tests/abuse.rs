@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use chord_core::event::Class;
 use chord_core::id::{Id, Span};
@@ -16,7 +19,7 @@ use quinn::{Connection, ConnectionError};
 struct World {
     node: Node,
     endpoint: quinn::Endpoint,
-    _cluster: Cluster,
+    cluster: Cluster,
 }
 
 /// One honest node, and an endpoint with a good certificate.
@@ -29,7 +32,7 @@ async fn world() -> World {
     World {
         node,
         endpoint,
-        _cluster: cluster,
+        cluster,
     }
 }
 
@@ -249,5 +252,98 @@ async fn a_bulk_body_that_never_comes_holds_up_nobody_else() {
         stranger::read(&mut recv).await,
         Frame::Response(_)
     ));
+    world.is_well().await;
+}
+
+/// Sends pings without end and takes the answers, counting them, until dropped.
+struct Flood {
+    answers: Arc<AtomicU64>,
+    tasks: [tokio::task::JoinHandle<()>; 2],
+}
+
+impl Flood {
+    async fn start(world: &World) -> Self {
+        let (connection, mut send, mut recv) =
+            stranger::introduced(&world.endpoint, world.node.addr()).await;
+        let answers = Arc::new(AtomicU64::new(0));
+        // All the streams there are, each with a body that never comes.
+        let mut stalled = Vec::new();
+        for _ in 0..8 {
+            let (mut bulk, answer) = connection.open_bi().await.expect("a stream");
+            let length = u32::try_from(FRAME_MAX).expect("small");
+            let head = bulk.write_all(&length.to_be_bytes()).await;
+            head.expect("written");
+            stalled.push((bulk, answer));
+        }
+        let writing = tokio::spawn(async move {
+            let _stalled = stalled;
+            let pings: Vec<u8> = (0..512).flat_map(|id| stranger::bytes(&ping(id))).collect();
+            while send.write_all(&pings).await.is_ok() {}
+        });
+        let count = answers.clone();
+        let reading = tokio::spawn(async move {
+            let _connection = connection;
+            loop {
+                let Frame::Response(_) = stranger::read(&mut recv).await else {
+                    panic!("no answer")
+                };
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self {
+            answers,
+            tasks: [writing, reading],
+        }
+    }
+
+    fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_floods_to_its_limits_stops_no_answer_to_another() {
+    let mut world = world().await;
+    let flood = Flood::start(&world).await;
+    let other = world.cluster.issue(Kind::Node);
+    let other = stranger::endpoint(Some(&other));
+    let (connection, mut send, mut recv) = stranger::introduced(&other, world.node.addr()).await;
+    common::until("the flood has come", || async { flood.answers() > 1_000 }).await;
+    let before = flood.answers();
+    for id in 0..200 {
+        let sent = send.write_all(&stranger::bytes(&ping(id))).await;
+        sent.expect("written");
+        match stranger::read(&mut recv).await {
+            Frame::Response(answer) => {
+                assert_eq!((answer.id, answer.response), (id, Response::Done));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // Streams of its own are served, too.
+    let span = Span::whole(world.node.id());
+    for id in 0..20 {
+        let pull = Request::Pull {
+            span,
+            after: None,
+            bytes_max: 1_000,
+        };
+        let pull = request(id, 0, Asked::Known(pull));
+        let (mut bulk, mut answer) = connection.open_bi().await.expect("a stream");
+        let sent = bulk.write_all(&stranger::bytes(&pull)).await;
+        sent.expect("written");
+        assert!(matches!(
+            stranger::read(&mut answer).await,
+            Frame::Response(_)
+        ));
+    }
+    assert!(flood.answers() > before, "the flood went on meanwhile");
+    drop(flood);
     world.is_well().await;
 }

@@ -84,3 +84,116 @@ fn transport(streams: usize) -> TransportConfig {
     config.initial_rtt(RTT_ASSUMED);
     config
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Instant;
+
+    use bytes::BytesMut;
+    use quinn_proto::{DatagramEvent, Endpoint, Incoming};
+
+    use super::*;
+    use crate::identity::{
+        self, CertificateAuthority, IdChoice, Identity, Kind, LEAF_VALID, Order,
+    };
+
+    /// The transport of a host whose accepting side never gets its turn.
+    struct World {
+        host: Endpoint,
+        now: Instant,
+        incoming: Vec<Incoming>,
+    }
+
+    impl World {
+        /// A datagram from an address of its own for each sender.
+        fn receive(&mut self, sender: u16, datagram: &[u8]) {
+            let from = SocketAddr::from(([10, 0, (sender >> 8) as u8, sender as u8], 4_710));
+            let event = self.host.handle(
+                self.now,
+                from,
+                None,
+                None,
+                BytesMut::from(datagram),
+                &mut Vec::new(),
+            );
+            match event {
+                Some(DatagramEvent::NewConnection(incoming)) => self.incoming.push(incoming),
+                Some(DatagramEvent::ConnectionEvent(..)) => panic!("nothing was accepted"),
+                Some(DatagramEvent::Response(_)) | None => {}
+            }
+        }
+    }
+
+    /// A host with our limits, and the first datagrams of `count` dials.
+    fn world(count: usize) -> (World, Vec<Vec<u8>>) {
+        let mut authority = CertificateAuthority::in_memory("test", identity::now()).expect("a CA");
+        let order = Order {
+            name: "n",
+            kind: Kind::Node,
+            valid: LEAF_VALID,
+            id: IdChoice::Random,
+            csr: None,
+        };
+        let issued = authority.issue(&order, identity::now()).expect("issued");
+        let identity = Identity::in_memory(&authority, &issued, identity::now()).expect("good");
+        let options = Arc::new(endpoint(&ResetKey::random().expect("random")));
+        let server = Arc::new(server(identity.quic_server()));
+        let host = Endpoint::new(options.clone(), Some(server), false, None);
+        let now = Instant::now();
+        let mut dialler = Endpoint::new(options, None, false, None);
+        let first = |_| {
+            let config = client(identity.quic_client());
+            let to = SocketAddr::from(([10, 1, 1, 1], 4_710));
+            let (_, mut connection) = dialler
+                .connect(now, config, to, "node.test")
+                .expect("dials");
+            let mut datagram = Vec::new();
+            let sent = connection.poll_transmit(now, 1, &mut datagram);
+            assert!(sent.is_some(), "a first packet");
+            datagram
+        };
+        let datagrams = (0..count).map(first).collect();
+        let incoming = Vec::new();
+        let world = World {
+            host,
+            now,
+            incoming,
+        };
+        (world, datagrams)
+    }
+
+    impl Drop for World {
+        fn drop(&mut self) {
+            for incoming in self.incoming.drain(..) {
+                self.host.ignore(incoming);
+            }
+        }
+    }
+
+    #[test]
+    fn what_waits_to_be_accepted_holds_eight_mebibytes_and_one_attempt_64_kibibytes() {
+        let (mut world, datagrams) = world(200);
+        let length = datagrams[0].len() as u64;
+        for (sender, datagram) in (0..).zip(&datagrams) {
+            for _ in 0..80 {
+                world.receive(sender, datagram);
+            }
+            if sender == 0 {
+                let held = world.host.incoming_buffer_bytes();
+                assert!(held <= 64 << 10 && held > (64 << 10) - length, "{held}");
+            }
+        }
+        let held = world.host.incoming_buffer_bytes();
+        assert!(held <= 8 << 20 && held > (8 << 20) - length, "{held}");
+    }
+
+    #[test]
+    fn the_1025th_attempt_that_waits_to_be_accepted_is_ignored() {
+        let (mut world, datagrams) = world(1_030);
+        for (sender, datagram) in (0..).zip(&datagrams) {
+            world.receive(sender, datagram);
+        }
+        assert_eq!(world.incoming.len(), 1_024);
+    }
+}

@@ -1,6 +1,7 @@
 //! Real hosts on loopback, with real certificates from an authority in memory.
 #![allow(dead_code)] // Each test file uses a part of it.
 
+pub(crate) mod half_open;
 pub(crate) mod log;
 pub(crate) mod stranger;
 

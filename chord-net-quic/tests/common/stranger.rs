@@ -18,16 +18,28 @@ mod credulous;
 
 use credulous::{Credulous, provider};
 
+const LOOPBACK: [u8; 4] = [127, 0, 0, 1];
+
 /// A client on a port of its own, with this certificate or none.
 pub(crate) fn endpoint(issued: Option<&Issued>) -> quinn::Endpoint {
-    endpoint_of(issued.map(|issued| {
+    endpoint_at(LOOPBACK, issued)
+}
+
+/// The same at another address.
+pub(crate) fn endpoint_at(ip: [u8; 4], issued: Option<&Issued>) -> quinn::Endpoint {
+    let pair = issued.map(|issued| {
         let key = issued.key_pem().expect("made with its key");
         (issued.certificate_pem(), key)
-    }))
+    });
+    bound(ip, pair)
 }
 
 /// The same, with certificate and key in PEM form.
 pub(crate) fn endpoint_of(pair: Option<(&str, &str)>) -> quinn::Endpoint {
+    bound(LOOPBACK, pair)
+}
+
+fn bound(ip: [u8; 4], pair: Option<(&str, &str)>) -> quinn::Endpoint {
     let tls = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3 is there")
@@ -45,8 +57,7 @@ pub(crate) fn endpoint_of(pair: Option<(&str, &str)>) -> quinn::Endpoint {
     };
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("fit for QUIC");
-    let mut endpoint =
-        quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a socket");
+    let mut endpoint = quinn::Endpoint::client(SocketAddr::from((ip, 0))).expect("a socket");
     endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(tls)));
     endpoint
 }
