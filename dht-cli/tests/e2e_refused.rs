@@ -89,6 +89,68 @@ async fn only_nodes_of_the_cluster_that_are_not_revoked_may_dial() {
     );
 }
 
+/// Time for a changed list to be noticed, twice over.
+const NOTICED: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_revocation_closes_open_connections_and_the_revoked_one_says_why_it_is_alone() {
+    let mut cluster = Cluster::new(3);
+    let dir = cluster.dir().to_path_buf();
+    for name in ["late", "good"] {
+        let order = ["cert", "issue", "--ca", "ca", "--name", name, "--out", "."];
+        process::expect(&dir, 0, &order);
+    }
+    for at in 0..3 {
+        cluster.start(at);
+    }
+    cluster.await_ring(0, 3, RING);
+    let to = ([127, 0, 0, 1], cluster.members[0].p2p).into();
+    let (late, good) = (endpoint(Some("late"), &dir), endpoint(Some("good"), &dir));
+    let (late, _late_send, _late_recv) = stranger::introduced_in("test.example", &late, to).await;
+    let (good, _good_send, _good_recv) = stranger::introduced_in("test.example", &good, to).await;
+
+    for cert in ["late.pem", "n3.pem"] {
+        process::expect(&dir, 0, &["ca", "revoke", "--dir", "ca", "--cert", cert]);
+    }
+    let closed = tokio::time::timeout(NOTICED, late.closed()).await;
+    match closed.expect("the list is noticed") {
+        // The code for a certificate that is no good any more.
+        quinn::ConnectionError::ApplicationClosed(close) => {
+            assert_eq!(close.error_code, 7_u32.into());
+        }
+        other => panic!("{other}"),
+    }
+    assert_eq!(good.close_reason(), None, "who is not on the list stays");
+
+    // A member that was revoked is out, and its own log and numbers say why.
+    cluster.await_ring(0, 2, NOTICED);
+    let by = format!("refused by 127.0.0.1:{}: ", cluster.members[0].p2p);
+    until("the revoked member says who refuses it", NOTICED, || {
+        let log = cluster.log(2);
+        let said = |line: &str| line.contains(&by) && line.contains("revoked");
+        if log.lines().any(said) {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    });
+    let mut http = cluster.http(2);
+    until(
+        "its own files name it, and that is counted",
+        NOTICED,
+        || {
+            let metrics = http.ask("GET", "/metrics", b"").expect("it runs").1;
+            let metrics = String::from_utf8(metrics).expect("text");
+            let due = "\ndht_crl_next_update_timestamp_seconds ";
+            assert!(metrics.contains(due), "{metrics}");
+            if metrics.contains("\ndht_reloads_failed_total 0\n") {
+                return Err(metrics);
+            }
+            Ok(())
+        },
+    );
+}
+
 /// Dials a node port with a certificate, or none, and waits whether the other end closes the
 /// connection: with what, or nothing when it is still open after `patience`.
 async fn dial(port: u16, who: Option<&str>, dir: &Path, patience: Duration) -> Option<String> {

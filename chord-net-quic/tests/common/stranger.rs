@@ -73,9 +73,13 @@ pub(crate) async fn connect(endpoint: &quinn::Endpoint, to: SocketAddr) -> Conne
 
 /// The hello of a decent node.
 pub(crate) fn hello(incarnation: u32) -> Frame {
+    hello_of("test", incarnation)
+}
+
+fn hello_of(cluster: &str, incarnation: u32) -> Frame {
     Frame::Hello(Hello {
         wire_version: 1,
-        cluster: "test".to_owned(),
+        cluster: cluster.to_owned(),
         incarnation,
         addr: Addr::v4(127, 0, 0, 1, 9),
         positions: 1,
@@ -111,9 +115,19 @@ pub(crate) async fn introduced(
     endpoint: &quinn::Endpoint,
     to: SocketAddr,
 ) -> (Connection, SendStream, RecvStream) {
+    introduced_in("test", endpoint, to).await
+}
+
+/// The same in a cluster of this name.
+pub(crate) async fn introduced_in(
+    cluster: &str,
+    endpoint: &quinn::Endpoint,
+    to: SocketAddr,
+) -> (Connection, SendStream, RecvStream) {
     let connection = connect(endpoint, to).await;
     let (mut send, mut recv) = connection.open_bi().await.expect("a stream");
-    send.write_all(&bytes(&hello(1))).await.expect("written");
+    let hello = bytes(&hello_of(cluster, 1));
+    send.write_all(&hello).await.expect("written");
     assert!(matches!(read(&mut recv).await, Frame::Hello(_)));
     (connection, send, recv)
 }
