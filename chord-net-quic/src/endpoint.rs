@@ -24,6 +24,7 @@ use chord_core::wire::Hello;
 use quinn::{Connection, Incoming, RecvStream, VarInt};
 use tokio::time::timeout;
 
+use crate::clock;
 use crate::identity::{self, Identity};
 use crate::link::{Heard, Inlet, Line, Passport, Shared, Shares};
 use crate::peers::{Code, DialError, Introduced, LinkId, is_one_of};
@@ -33,6 +34,7 @@ mod failures;
 mod handshakes;
 mod hello;
 mod limits;
+mod penalties;
 mod refusals;
 mod words;
 
@@ -90,6 +92,18 @@ enum Refused {
     Displaced,
 }
 
+impl Refused {
+    /// Whether only somebody who receives what is sent to its address fails like this: its
+    /// certificate comes in packets that the answer to its first one is needed for.
+    fn proves_address(&self) -> bool {
+        let Self::Connection(quinn::ConnectionError::TransportError(failed)) = self else {
+            return false;
+        };
+        // The alerts about certificates (RFC 8446, section 6.2).
+        matches!(words::alert(failed.code), Some(42..=46 | 48 | 51 | 116))
+    }
+}
+
 impl Endpoint {
     /// Takes over a bound socket. `host` is our certified id, `hello` what we say first.
     pub(crate) fn new(
@@ -143,18 +157,18 @@ impl Endpoint {
         while let Some(incoming) = self.quinn.accept().await {
             let remote = incoming.remote_address();
             let validated = incoming.remote_address_validated();
-            match self.handshakes.judge(remote, validated) {
+            match self.handshakes.judge(remote, validated, clock::mono()) {
                 Verdict::Take(slot) => {
                     let endpoint = self.clone();
-                    let take = async move { endpoint.take(incoming, slot).await };
+                    let take = async move { endpoint.take(incoming, slot, validated).await };
                     self.shared.tasks.spawn(take);
                 }
                 Verdict::Retry => {
                     // Only a validated attempt cannot be sent back.
                     let _ = incoming.retry();
                 }
-                Verdict::Refuse => {
-                    self.refusals.note(remote, &"too many handshakes at once");
+                Verdict::Refuse(reason) => {
+                    self.refusals.note(remote, &reason);
                     incoming.refuse();
                 }
             }
@@ -164,7 +178,7 @@ impl Endpoint {
         }
     }
 
-    async fn take(&self, incoming: Incoming, mut slot: Slot) {
+    async fn take(&self, incoming: Incoming, mut slot: Slot, validated: bool) {
         let remote = incoming.remote_address();
         let mut connection = None;
         let listen = timeout(HANDSHAKE_TIME, self.listen(incoming, &mut connection));
@@ -174,6 +188,9 @@ impl Endpoint {
         };
         if let Err(refused) = result {
             self.refusals.note(remote, &refused);
+            if validated || connection.is_some() || refused.proves_address() {
+                self.handshakes.failed(remote, clock::mono());
+            }
             if let Some(connection) = connection {
                 connection.close(code(&refused), b"");
             }

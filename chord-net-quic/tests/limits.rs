@@ -83,3 +83,32 @@ async fn one_address_gets_128_handshakes_for_five_seconds_and_makes_room_for_oth
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_address_whose_handshakes_fail_one_after_the_other_is_refused_unseen() {
+    let mut cluster = Cluster::new();
+    let node = cluster.ring(1).await.remove(0);
+    let bare = stranger::endpoint(None);
+    let mut failed = 0_u64;
+    // At first it is told what is wrong with its certificate, then nothing is computed.
+    until("it is turned away unseen", || {
+        failed += 1;
+        let connecting = bare.connect(node.addr(), "node.test").expect("an address");
+        async move {
+            match connecting.await {
+                Ok(connection) => is_turned_away(&connection.closed().await),
+                Err(error) => is_turned_away(&error),
+            }
+        }
+    })
+    .await;
+    assert!(failed > 64, "{failed}");
+    // The bucket drains: who is in order comes in soon, from the same address.
+    let member = cluster.node(&[&node]).await;
+    joined(&member).await;
+}
+
+fn is_turned_away(error: &quinn::ConnectionError) -> bool {
+    matches!(error, quinn::ConnectionError::ConnectionClosed(close)
+        if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED)
+}

@@ -1,6 +1,7 @@
 //! Room for handshakes under way, the one thing that somebody without a certificate can use up.
 //!
 //! ```text
+//! attempt of an address that fails again and again ───────▶ refused   see `penalties`
 //! attempt, address not verified ── 64 such, or no room ──▶ retry     it comes back verified
 //! attempt ── room ───────────────────────────────────────▶ taken
 //! attempt ── no room, its address has fewer than another ─▶ taken, one of that other's ends
@@ -15,7 +16,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chord_core::time::Instant;
 use tokio::sync::oneshot;
+
+use crate::endpoint::penalties::Penalties;
 
 /// Accepted handshakes under way.
 const HANDSHAKES_MAX: usize = 128;
@@ -27,6 +31,7 @@ const UNVALIDATED_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Handshakes {
     table: Mutex<Table>,
+    penalties: Penalties,
     retried: AtomicU64,
 }
 
@@ -52,8 +57,8 @@ pub(super) enum Verdict {
     Take(Slot),
     /// It is sent back with a token that proves its address.
     Retry,
-    /// There is no room.
-    Refuse,
+    /// There is no room, for this reason.
+    Refuse(&'static str),
 }
 
 /// Room for one handshake, until dropped.
@@ -82,8 +87,16 @@ impl Drop for Slot {
 impl Handshakes {
     /// Judges an attempt from an address, which the other end has shown to be its own if
     /// `validated`.
-    pub(super) fn judge(self: &Arc<Self>, from: SocketAddr, validated: bool) -> Verdict {
+    pub(super) fn judge(
+        self: &Arc<Self>,
+        from: SocketAddr,
+        validated: bool,
+        now: Instant,
+    ) -> Verdict {
         let source = network(from.ip());
+        if self.penalties.is_full(source, now) {
+            return Verdict::Refuse("too many handshakes of its address have failed lately");
+        }
         let mut table = self.table();
         let full = table.total >= HANDSHAKES_MAX;
         if !validated && (full || table.unvalidated >= UNVALIDATED_MAX) {
@@ -91,7 +104,7 @@ impl Handshakes {
             return Verdict::Retry;
         }
         if full && !table.make_room_for(source) {
-            return Verdict::Refuse;
+            return Verdict::Refuse("too many handshakes at once");
         }
         let (number, displaced) = table.hold(source, !validated);
         Verdict::Take(Slot {
@@ -100,6 +113,11 @@ impl Handshakes {
             number,
             displaced,
         })
+    }
+
+    /// A handshake failed, by the fault of who certainly has this address.
+    pub(super) fn failed(&self, from: SocketAddr, now: Instant) {
+        self.penalties.failed(network(from.ip()), now);
     }
 
     /// How many attempts were sent back for a proof of their address.
@@ -167,6 +185,8 @@ fn network(ip: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    const NOW: Instant = Instant(1_000_000);
+
     fn from(host: u8) -> SocketAddr {
         ([10, 0, 0, host], 4_710).into()
     }
@@ -186,40 +206,49 @@ mod tests {
     fn the_sixty_fifth_from_an_unproven_address_is_sent_back_and_the_proven_ones_come_in() {
         let handshakes = Arc::new(Handshakes::default());
         let mut slots: Vec<Slot> = (0..64)
-            .map(|_| taken(handshakes.judge(from(1), false)))
+            .map(|_| taken(handshakes.judge(from(1), false, NOW)))
             .collect();
-        assert!(matches!(handshakes.judge(from(2), false), Verdict::Retry));
+        assert!(matches!(
+            handshakes.judge(from(2), false, NOW),
+            Verdict::Retry
+        ));
         assert_eq!(handshakes.retried(), 1);
-        slots.push(taken(handshakes.judge(from(2), true)));
+        slots.push(taken(handshakes.judge(from(2), true, NOW)));
         slots.remove(0);
-        slots.push(taken(handshakes.judge(from(1), false)));
-        assert!(matches!(handshakes.judge(from(1), false), Verdict::Retry));
+        slots.push(taken(handshakes.judge(from(1), false, NOW)));
+        assert!(matches!(
+            handshakes.judge(from(1), false, NOW),
+            Verdict::Retry
+        ));
     }
 
     #[test]
     fn who_is_alone_gets_all_the_room_and_no_more() {
         let handshakes = Arc::new(Handshakes::default());
         let mut slots: Vec<Slot> = (0..128)
-            .map(|_| taken(handshakes.judge(from(1), true)))
+            .map(|_| taken(handshakes.judge(from(1), true, NOW)))
             .collect();
-        assert!(matches!(handshakes.judge(from(1), true), Verdict::Refuse));
+        assert!(matches!(
+            handshakes.judge(from(1), true, NOW),
+            Verdict::Refuse(_)
+        ));
         assert!(
-            matches!(handshakes.judge(from(2), false), Verdict::Retry),
+            matches!(handshakes.judge(from(2), false, NOW), Verdict::Retry),
             "an unproven address displaces nobody"
         );
         assert!(!slots.iter_mut().any(is_displaced));
         slots.pop();
-        slots.push(taken(handshakes.judge(from(1), true)));
+        slots.push(taken(handshakes.judge(from(1), true, NOW)));
     }
 
     #[test]
     fn who_has_the_most_makes_room_until_the_shares_are_fair() {
         let handshakes = Arc::new(Handshakes::default());
         let mut greedy: Vec<Slot> = (0..128)
-            .map(|_| taken(handshakes.judge(from(1), true)))
+            .map(|_| taken(handshakes.judge(from(1), true, NOW)))
             .collect();
         let mut other = Vec::new();
-        while let Verdict::Take(slot) = handshakes.judge(from(2), true) {
+        while let Verdict::Take(slot) = handshakes.judge(from(2), true, NOW) {
             other.push(slot);
             assert!(other.len() <= 128, "no end");
         }
@@ -241,11 +270,30 @@ mod tests {
         let handshakes = Arc::new(Handshakes::default());
         let at = |n: u16| SocketAddr::from(([0x2001, 0xdb8, 0, 7, 0, 0, 0, n], 4_710));
         let slots: Vec<Slot> = (0..128)
-            .map(|n| taken(handshakes.judge(at(n), true)))
+            .map(|n| taken(handshakes.judge(at(n), true, NOW)))
             .collect();
-        assert!(matches!(handshakes.judge(at(999), true), Verdict::Refuse));
+        assert!(matches!(
+            handshakes.judge(at(999), true, NOW),
+            Verdict::Refuse(_)
+        ));
         let mapped = SocketAddr::from(([0, 0, 0, 0, 0, 0xffff, 0x0a00, 1], 4_710));
         assert_eq!(network(mapped.ip()), from(1).ip());
         drop(slots);
+    }
+
+    #[test]
+    fn an_address_whose_handshakes_fail_without_end_is_refused_for_a_while() {
+        let handshakes = Arc::new(Handshakes::default());
+        let mut failures = 0;
+        while let Verdict::Take(slot) = handshakes.judge(from(1), true, NOW) {
+            drop(slot);
+            handshakes.failed(from(1), NOW);
+            failures += 1;
+            assert!(failures <= 1_000, "no end");
+        }
+        assert_eq!(failures, 64);
+        drop(taken(handshakes.judge(from(2), true, NOW)));
+        let later = NOW + chord_core::time::Micros::from_secs(1);
+        drop(taken(handshakes.judge(from(1), true, later)));
     }
 }

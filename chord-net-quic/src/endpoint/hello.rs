@@ -79,8 +79,12 @@ impl Endpoint {
                 hello.positions
             )));
         }
-        if hello.addr.to_socket().is_none() {
-            return Err(Refused::Hello("it names no address".to_owned()));
+        // Others will dial what it names.
+        let named = hello.addr.to_socket();
+        if named.is_none_or(|named| named.port() == 0 || named.ip().is_multicast()) {
+            return Err(Refused::Hello(
+                "it names no address to be dialled".to_owned(),
+            ));
         }
         let Hello {
             incarnation,

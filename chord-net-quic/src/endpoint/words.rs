@@ -90,7 +90,7 @@ fn of_connection(error: &ConnectionError, serial: &Serial) -> Reason {
 }
 
 /// The number of a TLS alert, if a transport error carries one (RFC 9001, section 4.8).
-fn alert(code: TransportErrorCode) -> Option<u8> {
+pub(super) fn alert(code: TransportErrorCode) -> Option<u8> {
     let code = u64::from(code);
     (code >> 8 == 1).then_some((code & 0xff) as u8)
 }
