@@ -144,7 +144,7 @@ fn sweep(plan: &Plan, first: u64, last: u64) -> ExitCode {
                         *kinds.entry(violation.invariant.clone()).or_insert(0) += 1;
                     }
                     println!(
-                        "{} seed {seed}: ideal after {:?} s, {} ({} at rest) suspected, lookups {}/{}/{}, {} events {:.1} s: {kinds:?}",
+                        "{} seed {seed}: ideal after {:?} s, {} ({} at rest) suspected, lookups {}/{}/{} (wrong: apart {} susp {} entering {} live {} gone {}), {} events {:.1} s: {kinds:?}",
                         report.verdict,
                         report.converged_seconds,
                         report.population.suspected,
@@ -152,6 +152,11 @@ fn sweep(plan: &Plan, first: u64, last: u64) -> ExitCode {
                         report.lookups.ok,
                         report.lookups.wrong,
                         report.lookups.failed,
+                        report.lookups.wrong_apart,
+                        report.lookups.wrong_suspected,
+                        report.lookups.wrong_entering,
+                        report.lookups.wrong_live,
+                        report.lookups.wrong_gone,
                         report.events,
                         report.wall_seconds,
                     );

@@ -83,8 +83,18 @@ pub struct Lookups {
     pub ok: u64,
     /// Ended without an owner.
     pub failed: u64,
-    /// Named another node.
+    /// Named another node; the sum of what follows.
     pub wrong: u64,
+    /// Of those, passed over members that had no span granted yet.
+    pub wrong_entering: u64,
+    /// Passed over members that the named one had just taken for dead.
+    pub wrong_suspected: u64,
+    /// Passed over members that could not be heard, or not until just before.
+    pub wrong_apart: u64,
+    /// Named a member without an excuse: a violation.
+    pub wrong_live: u64,
+    /// Named a node that was no member: a violation.
+    pub wrong_gone: u64,
     /// Peers that answered, per lookup.
     pub hops_mean: f64,
     /// Peers that did not, per lookup.
@@ -241,6 +251,22 @@ impl Report {
             "  lookups    {ok} ok of {total}, {failed} failed, {wrong} wrong; {hops_mean:.2} \
              hops, p50 {p50:.0} ms, p99 {p99:.0} ms"
         )?;
+        let Lookups {
+            wrong_entering,
+            wrong_suspected,
+            wrong_apart,
+            wrong_live,
+            wrong_gone,
+            ..
+        } = self.lookups;
+        if wrong > 0 {
+            writeln!(
+                f,
+                "  wrong      {wrong_apart} passed over members apart, {wrong_suspected} \
+                 suspected, {wrong_entering} entering; {wrong_live} a live one without an \
+                 excuse, {wrong_gone} no member"
+            )?;
+        }
         let Records {
             acknowledged,
             readable,

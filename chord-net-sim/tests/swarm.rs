@@ -66,15 +66,20 @@ fn a_hundred_runs_of_churn_break_no_promise() {
     let total = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
     // Past the capture of the test runner: the figures belong into every run's output.
     let figures = format!(
-        "100 seeds twice, the same hashes: {} events, {} crashes, {} leaves, {} suspicions, {} lookups, {} wrong, {} failed, \
-         {} records acknowledged, {} lost with a majority of their holders",
+        "100 seeds twice, the same hashes: {} events, {} crashes, {} leaves, {} suspicions, {} lookups, {} failed, \
+         {} named another than the owner ({} passed over members apart, {} suspected, {} \
+         entering, {} without an excuse), {} records acknowledged, {} lost with a majority of their holders",
         total(|report| report.events),
         total(|report| report.population.crashed),
         total(|report| report.population.left),
         total(|report| report.population.suspected),
         total(|report| report.lookups.total),
-        total(|report| report.lookups.wrong),
         total(|report| report.lookups.failed),
+        total(|report| report.lookups.wrong),
+        total(|report| report.lookups.wrong_apart),
+        total(|report| report.lookups.wrong_suspected),
+        total(|report| report.lookups.wrong_entering),
+        total(|report| report.lookups.wrong_live + report.lookups.wrong_gone),
         total(|report| report.records.acknowledged),
         total(|report| report.records.lost_explained),
     );

@@ -2,6 +2,7 @@
 //! disk. They read views and disks; no node is asked, so checking changes nothing.
 
 pub mod data;
+pub mod owners;
 pub mod ring;
 
 use serde::Serialize;

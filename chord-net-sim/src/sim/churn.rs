@@ -14,6 +14,7 @@ use crate::ledger::{Ledger, RowId};
 use crate::link::{Barrier, Links, Stops};
 use crate::oracle::Violations;
 use crate::oracle::data::Data;
+use crate::oracle::owners::Owners;
 use crate::oracle::ring::Premises;
 use crate::plan::{Bootstrap, FaultKind, Plan, Rate, Scheduled, Split, Whom};
 use crate::queue::{Queue, Turn};
@@ -95,6 +96,7 @@ impl World {
             violations: Violations::default(),
             premises: Premises::default(),
             data: Data::default(),
+            owners: Owners::default(),
             work: Work::default(),
             finish: Finish::default(),
             actions: Vec::new(),
@@ -155,6 +157,7 @@ impl World {
             }
             Control::Heal { barrier } => {
                 self.links.remove(barrier);
+                self.owners.heal(barrier, self.now);
                 self.trace.tell(self.now, "a barrier falls");
             }
         }
@@ -263,6 +266,7 @@ impl World {
                     Stops::Both
                 };
                 self.premises.void();
+                self.owners.split(barrier, inside.clone(), self.now);
                 self.erect(
                     barrier,
                     Barrier {

@@ -461,12 +461,13 @@ impl World {
                     self.population.suspected += 1;
                     self.population.suspected_at_rest += u64::from(self.is_at_rest());
                     self.premises.failed();
+                    self.owners.suspected(host, index_of(peer.addr), self.now);
                 }
             }
+            Notice::Owns { .. } => self.owners.granted(host, self.now),
             Notice::MayHaveLost { .. } => self.population.may_have_lost += 1,
             Notice::HeadChanged { .. }
             | Notice::PredecessorChanged { .. }
-            | Notice::Owns { .. }
             | Notice::Settled
             | Notice::Unavailable
             | Notice::Available

@@ -84,6 +84,7 @@ impl World {
         let whole = !self.links.parted() && self.members_up() == views.len();
         if whole && ring::imperfections(&views, length).is_empty() {
             self.premises.ideal(views.len());
+            self.owners.ideal(self.now);
         }
         if !self.premises.hold(length) {
             return;
@@ -140,6 +141,7 @@ impl World {
     pub(super) fn end_run(&mut self) {
         self.count_time();
         self.links.heal();
+        self.owners.heal_all(self.now);
         self.links.faulty = false;
         self.finish.phase = Phase::Quiet;
         self.finish.healed_at = self.now;

@@ -168,6 +168,12 @@ impl World {
             self.now,
             &format!("host {host} stands still for {length} us"),
         );
+        // Nobody hears from it meanwhile, like one that is cut off.
+        let mut inside = vec![false; self.hosts.len()];
+        inside[host as usize] = true;
+        let number = u64::MAX - u64::from(host);
+        self.owners.split(number, inside, self.now);
+        self.owners.heal(number, until);
         if let Some(process) = self.hosts[host as usize].process.as_mut() {
             process.paused_until = Some(until);
             process.awake_since = until;
@@ -190,6 +196,7 @@ impl World {
         self.count_time();
         if let Err(at) = self.members.binary_search(&(id, host)) {
             self.members.insert(at, (id, host));
+            self.owners.joined(host, self.now);
         }
         self.owners_changed();
     }
@@ -200,6 +207,7 @@ impl World {
         self.count_time();
         if let Ok(at) = self.members.binary_search(&(id, host)) {
             self.members.remove(at);
+            self.owners.gone(host, self.now);
             self.owners_changed();
         }
     }

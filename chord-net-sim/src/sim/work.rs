@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chord_core::event::{Command, Failure, Hop, Outcome};
 use chord_core::id::Id;
 use chord_core::message::{Key, Record, Version};
+use chord_core::peer::Peer;
 use chord_core::time::Micros;
 
 use super::churn::Control;
@@ -13,6 +14,7 @@ use super::world::World;
 use crate::chance::Purpose;
 use crate::host::Asked;
 use crate::oracle::data::{Judgement, holders, sum};
+use crate::oracle::owners::{Answer, Naming};
 use crate::plan::Rate;
 use crate::report::{Clients, Lookups};
 
@@ -33,7 +35,11 @@ pub(super) struct LookupCounts {
     total: u64,
     ok: u64,
     failed: u64,
-    wrong: u64,
+    wrong_entering: u64,
+    wrong_suspected: u64,
+    wrong_apart: u64,
+    wrong_live: u64,
+    wrong_gone: u64,
     answered: u64,
     unanswered: u64,
     latencies: Vec<u64>,
@@ -65,6 +71,20 @@ impl LookupCounts {
         self.unanswered += hops.len() as u64 - answered;
     }
 
+    /// Counts what a named owner is worth; true if it is right.
+    fn count_answer(&mut self, answer: Answer) -> bool {
+        let count = match answer {
+            Answer::Right => &mut self.ok,
+            Answer::Entering => &mut self.wrong_entering,
+            Answer::Suspected => &mut self.wrong_suspected,
+            Answer::Apart => &mut self.wrong_apart,
+            Answer::Wrong => &mut self.wrong_live,
+            Answer::WrongGone => &mut self.wrong_gone,
+        };
+        *count += 1;
+        answer == Answer::Right
+    }
+
     /// The counts as reported.
     pub(super) fn report(&self) -> Lookups {
         let mut latencies = self.latencies.clone();
@@ -73,12 +93,22 @@ impl LookupCounts {
             let at = (latencies.len() * share / 100).min(latencies.len().saturating_sub(1));
             latencies.get(at).map_or(0.0, |micros| *micros as f64 / 1e3)
         };
-        let named = (self.ok + self.wrong).max(1) as f64;
+        let wrong = self.wrong_entering
+            + self.wrong_suspected
+            + self.wrong_apart
+            + self.wrong_live
+            + self.wrong_gone;
+        let named = (self.ok + wrong).max(1) as f64;
         Lookups {
             total: self.total,
             ok: self.ok,
             failed: self.failed,
-            wrong: self.wrong,
+            wrong,
+            wrong_entering: self.wrong_entering,
+            wrong_suspected: self.wrong_suspected,
+            wrong_apart: self.wrong_apart,
+            wrong_live: self.wrong_live,
+            wrong_gone: self.wrong_gone,
             hops_mean: self.answered as f64 / named,
             timeouts_mean: self.unanswered as f64 / named,
             latency_p50_ms: quantile(50),
@@ -278,13 +308,15 @@ impl World {
             Ok(Outcome::Owner { owner, hops }) => {
                 counts.count_hops(&hops);
                 counts.latencies.push(self.now - operation.begun);
-                let named = crate::host::index_of(owner.addr);
-                if owners.contains(&named) {
-                    counts.ok += 1;
+                let answer = self.judge_owner(operation, target, owners, owner);
+                if self.work.lookups.count_answer(answer) {
                     return;
                 }
-                counts.wrong += 1;
-                format!("host {gateway}: {target:?} is owned by {owners:?}, not by host {named}")
+                let named = crate::host::index_of(owner.addr);
+                format!(
+                    "host {gateway}: {target:?} is owned by {owners:?}, not by host {named} \
+                     ({answer:?})"
+                )
             }
             Ok(other) => {
                 counts.failed += 1;
@@ -299,6 +331,32 @@ impl World {
         if operation.final_check {
             self.violate("lookup-at-rest", wrong);
         }
+    }
+
+    /// What it is worth that a lookup named `owner`.
+    fn judge_owner(
+        &self,
+        operation: &Operation,
+        target: Id,
+        owners: &[u32],
+        owner: Peer,
+    ) -> Answer {
+        let named = crate::host::index_of(owner.addr);
+        let process = self
+            .hosts
+            .get(named as usize)
+            .and_then(|host| host.process.as_ref());
+        let behind = process.and_then(|process| process.node.ring().predecessor());
+        let naming = Naming {
+            target,
+            gateway: operation.gateway,
+            named,
+            named_id: owner.id,
+            behind: behind.map(|peer| crate::host::index_of(peer.addr)),
+            begun: operation.begun,
+            owners,
+        };
+        self.owners.judge(&self.members, &naming)
     }
 
     fn written(&mut self, number: usize, key: &Key, result: Result<Outcome, Failure>) {

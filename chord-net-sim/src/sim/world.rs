@@ -21,6 +21,7 @@ use crate::kind;
 use crate::ledger::{Ledger, RowId};
 use crate::link::{Fate, Links};
 use crate::oracle::data::Data;
+use crate::oracle::owners::Owners;
 use crate::oracle::ring::Premises;
 use crate::oracle::{Violations, ring};
 use crate::plan::Plan;
@@ -60,6 +61,7 @@ pub struct World {
     pub(super) violations: Violations,
     pub(super) premises: Premises,
     pub(super) data: Data,
+    pub(super) owners: Owners,
     pub(super) work: Work,
     pub(super) finish: Finish,
     pub(super) actions: Vec<Action>,
