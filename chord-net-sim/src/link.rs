@@ -175,6 +175,12 @@ impl Links {
             .any(|(_, barrier)| !matches!(barrier.stops, Stops::Requests(_)))
     }
 
+    /// Whether any barrier stands.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        !self.barriers.is_empty()
+    }
+
     /// Decides about message number `n` of `from`; `request` is the kind if it is one.
     pub fn fate(&mut self, from: u32, to: u32, n: u64, request: Option<usize>) -> Fate {
         for (_, barrier) in &mut self.barriers {

@@ -114,6 +114,8 @@ pub struct Records {
     pub readable: u64,
     /// Of those, lost with a majority of their holders.
     pub lost_explained: u64,
+    /// How many the deaths of the run can have lost at most.
+    pub lost_bound: u64,
     /// Of those, lost without a reason.
     pub lost_unexplained: u64,
 }
@@ -271,12 +273,13 @@ impl Report {
             acknowledged,
             readable,
             lost_explained,
+            lost_bound,
             lost_unexplained,
         } = self.records;
         writeln!(
             f,
             "  records    {readable} readable of {acknowledged} acknowledged, lost \
-             {lost_explained} explained, {lost_unexplained} unexplained"
+             {lost_explained} explained of at most {lost_bound}, {lost_unexplained} unexplained"
         )?;
         let Clients {
             writes,

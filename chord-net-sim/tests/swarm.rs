@@ -68,7 +68,7 @@ fn a_hundred_runs_of_churn_break_no_promise() {
     let figures = format!(
         "100 seeds twice, the same hashes: {} events, {} crashes, {} leaves, {} suspicions, {} lookups, {} failed, \
          {} named another than the owner ({} passed over members apart, {} suspected, {} \
-         entering, {} without an excuse), {} records acknowledged, {} lost with a majority of their holders",
+         entering, {} without an excuse), {} records acknowledged, {} losses explained of at most {}",
         total(|report| report.events),
         total(|report| report.population.crashed),
         total(|report| report.population.left),
@@ -82,6 +82,7 @@ fn a_hundred_runs_of_churn_break_no_promise() {
         total(|report| report.lookups.wrong_live + report.lookups.wrong_gone),
         total(|report| report.records.acknowledged),
         total(|report| report.records.lost_explained),
+        total(|report| report.records.lost_bound),
     );
     writeln!(std::io::stderr(), "{figures}").expect("standard error is open");
     all_pass(&reports);

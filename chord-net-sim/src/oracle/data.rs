@@ -9,10 +9,10 @@
 //!
 //! A lost acknowledged write is **explained** only if a majority of its holders, or every
 //! host that had durably stored it, was wiped or never came back within overlapping repair
-//! windows. The window of a death ends when every record that the host held is at its
-//! number of copies again.
+//! windows (`windows`).
 
 mod tracked;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,9 @@ use chord_core::id::Id;
 use chord_core::message::{Key, Record, Version};
 
 pub use tracked::Attempt;
-use tracked::{AttemptState, Death, Floor, Tracked, Vanished};
+use tracked::{AttemptState, Floor, Tracked, Vanished};
+use windows::Death;
+pub use windows::REPAIR_MAX;
 
 /// Live members in order of position, with their hosts: who should hold what.
 pub type Ring = [(Id, u32)];
@@ -170,62 +172,6 @@ impl Data {
         }
     }
 
-    /// A process ended without handing over; `wiped`: its disk is gone too.
-    pub fn died(&mut self, host: u32, wiped: bool, ring: &Ring, now: u64) {
-        let mut held = BTreeSet::new();
-        for (key, tracked) in &self.keys {
-            let Some(floor) = tracked.floor else { continue };
-            let nominal = holders(ring, key.position(), floor.copies).any(|holder| holder == host);
-            if nominal || tracked.stored.contains_key(&host) {
-                held.insert(key.clone());
-            }
-        }
-        self.deaths.push(Death {
-            host,
-            at: now,
-            keys: held,
-            wiped,
-            open: true,
-        });
-        if wiped {
-            self.gone(host, "wiped", now);
-        }
-    }
-
-    /// A host left, and took its disk with it.
-    pub fn left(&mut self, host: u32, now: u64) {
-        self.gone(host, "left", now);
-    }
-
-    /// A host came back with its disk.
-    pub fn returned(&mut self, host: u32) {
-        for death in &mut self.deaths {
-            if death.host == host && !death.wiped {
-                death.open = false;
-            }
-        }
-    }
-
-    /// Ends the windows of deaths whose records are at their number of copies again.
-    /// `live` says whether a host is up; `members` is how many there are.
-    pub fn close_windows(&mut self, live: impl Fn(u32) -> bool, members: usize, now: u64) {
-        for death in &mut self.deaths {
-            if !death.open {
-                continue;
-            }
-            death.open = !death.keys.iter().all(|key| {
-                let Some(tracked) = self.keys.get(key) else {
-                    return true;
-                };
-                let Some(floor) = tracked.floor else {
-                    return true;
-                };
-                now >= floor.expires_first
-                    || tracked.copies(floor.version, &live) >= floor.copies.min(members)
-            });
-        }
-    }
-
     /// Keys with an acknowledged value that must be readable at `now`.
     pub fn due(&self, now: u64) -> impl Iterator<Item = &Key> {
         let due = self.keys.iter().filter(move |(_, tracked)| {
@@ -348,7 +294,7 @@ impl Data {
             .filter(|death| death.keys.contains(key))
             .map(|death| {
                 let kind = if death.wiped { "wiped" } else { "down" };
-                let window = if death.open { "open" } else { "closed" };
+                let window = if death.is_open() { "open" } else { "closed" };
                 format!(
                     "host {} {kind} at {:.3} s ({window})",
                     death.host,
@@ -392,7 +338,7 @@ impl Data {
         let dead: BTreeSet<u32> = self
             .deaths
             .iter()
-            .filter(|death| death.open && death.keys.contains(key))
+            .filter(|death| death.is_open() && death.keys.contains(key))
             .map(|death| death.host)
             .collect();
         let mut ever = tracked

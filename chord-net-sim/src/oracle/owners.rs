@@ -9,9 +9,10 @@
 //!   one behind it still owned that span ([`ENTRY_MAX`] at most);
 //! * *suspected*: alive, but the named one had just taken it for dead ([`SUSPICION_MAX`]);
 //! * *apart*: messages between it and the named one, the predecessor of that one, or the one
-//!   who asked, were stopped at some instant of the lookup, or had been and the ring was not ideal again since
-//!   ([`MERGE_MAX`] at most). In that time there may be several rings, on one side too: one
-//!   who came in meanwhile, perhaps after it had lost everybody, is apart from all others.
+//!   who asked, were stopped at some instant of the lookup, or had been and the ring was not
+//!   ideal again since ([`MERGE_MAX`] at most). In that time there may be several rings, on
+//!   one side too: one who came in meanwhile, perhaps after it had lost everybody, is apart
+//!   from all others.
 //!
 //! Everything else is **wrong**: the named one answered for a span that was somebody else's.
 

@@ -97,6 +97,7 @@ impl World {
             premises: Premises::default(),
             data: Data::default(),
             owners: Owners::default(),
+            quiet_since: 0,
             work: Work::default(),
             finish: Finish::default(),
             actions: Vec::new(),

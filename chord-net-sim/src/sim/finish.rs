@@ -53,6 +53,14 @@ const LOOKUPS_MAX: usize = 2_000;
 /// Time in which each node must once have nothing in flight, in microseconds.
 const DRAIN: u64 = 30_000_000;
 
+#[cfg(test)]
+impl Finish {
+    /// As if a read had found a loss that the failures explain.
+    pub(super) fn count_explained(&mut self) {
+        self.records.lost_explained += 1;
+    }
+}
+
 impl World {
     /// Whether the run and its checks are over.
     #[must_use]
@@ -70,7 +78,15 @@ impl World {
         let up = |world: &Self, host: u32| world.hosts[host as usize].is_up();
         let mut data = std::mem::take(&mut self.data);
         data.close_windows(|host| up(self, host), self.members.len(), self.now);
+        if self.links.stands() {
+            self.disturbed();
+        }
+        let (members, since) = (self.members.len(), self.quiet_since);
+        let unfinished = data.unfinished(|host| up(self, host), members, since, self.now);
         self.data = data;
+        for detail in unfinished {
+            self.violate("repair-unfinished", detail);
+        }
         if self.links.parted() {
             self.premises.void();
         }
@@ -213,6 +229,7 @@ impl World {
         }
         let keys: Vec<Key> = self.data.due(self.now).cloned().collect();
         self.finish.records.acknowledged = keys.len() as u64;
+        self.finish.records.lost_bound = self.data.bound(self.now);
         for (n, key) in keys.into_iter().enumerate() {
             match self.stream.index(Purpose::Check, members.len()) {
                 Some(at) => self.read(members[at], key, n % 2 == 1, true),
@@ -255,6 +272,12 @@ impl World {
     }
 
     fn answers_are_in(&mut self) {
+        let records = &self.finish.records;
+        if records.lost_explained > records.lost_bound {
+            let (lost, bound) = (records.lost_explained, records.lost_bound);
+            let detail = format!("{lost} losses explained, the deaths allow {bound}");
+            self.violate("explained-bound", detail);
+        }
         if self.work.checks_open > 0 {
             let open = self.work.checks_open;
             self.violate(

@@ -47,7 +47,8 @@ impl World {
             .expect("the plan's configuration was validated");
         state.process = Some(Box::new(Process::new(node, self.now)));
         self.population.started += 1;
-        self.data.returned(host);
+        self.data.returned(host, self.now);
+        self.disturbed();
         self.trace
             .tell(self.now, &format!("host {host} starts, life {life}"));
         self.tell_seeds(host);
@@ -114,6 +115,7 @@ impl World {
         self.trace
             .tell(self.now, &format!("host {host} crashes, disk kept: {kept}"));
         self.population.crashed += 1;
+        self.disturbed();
         self.premises.failed();
         self.data.died(host, !kept, &self.members, self.now);
         self.no_member(host);
@@ -133,6 +135,7 @@ impl World {
         self.trace
             .tell(self.now, &format!("host {host} is told to leave"));
         self.hosts[host as usize].leaving = true;
+        self.disturbed();
         // It is no principal from now on, although it still answers.
         self.premises.failed();
         self.no_member(host);
@@ -150,6 +153,7 @@ impl World {
             &format!("host {host} has left, {records_left} records lost"),
         );
         self.population.left += 1;
+        self.disturbed();
         if records_left > 0 {
             self.data.died(host, true, &self.members, self.now);
         } else {
@@ -178,6 +182,7 @@ impl World {
             process.paused_until = Some(until);
             process.awake_since = until;
         }
+        self.quiet_since = self.quiet_since.max(until);
     }
 
     /// Takes the process away; what its next life starts from, if it was up.
@@ -188,6 +193,11 @@ impl World {
             self.cut_off(open.asked);
         }
         Some(process.node.remember(now))
+    }
+
+    /// Something failed, came or went: repair starts over.
+    pub(super) fn disturbed(&mut self) {
+        self.quiet_since = self.quiet_since.max(self.now);
     }
 
     /// A node says that it is a member now.

@@ -1,7 +1,8 @@
 use chord_core::event::{
     Action, CallError, Class, Command, Event, OpId, StoreCommand, Terms, Ticket,
 };
-use chord_core::message::{Request, Response};
+use chord_core::id::Id;
+use chord_core::message::{Request, Response, Version};
 use chord_core::peer::Peer;
 use chord_core::time::Instant as Mono;
 
@@ -302,4 +303,39 @@ fn a_host_that_is_down_can_refuse() {
         Some(Err(CallError::Unreachable))
     );
     assert_eq!(world.ledger.vacuous().count(), 0);
+}
+
+#[test]
+fn more_explained_losses_than_the_deaths_allow_are_a_violation() {
+    let text = "[run]\nduration = \"1s\"\nquiet = \"1s\"\n[nodes]\ncount = 1";
+    let mut world = World::new(&plan(text), 1);
+    world.run_until(1_000_000);
+    world.finish.count_explained();
+    while !world.is_finished() && world.step() {}
+    assert_eq!(invariants(&world), ["explained-bound"]);
+}
+
+#[test]
+fn a_repair_that_does_not_finish_is_a_violation() {
+    let text = "[run]\nduration = \"1s\"\n[nodes]\ncount = 2\ninterval = \"1us\"";
+    let mut world = World::new(&plan(text), 1);
+    world.run_until(5_000_000);
+    let key = super::work::record_key(1);
+    let version = Version {
+        time: 1,
+        writer: Id::ZERO,
+    };
+    let now = world.now();
+    world.data.begun(&key, 1, Some(1), [now, u64::MAX], 2);
+    for host in 0..2 {
+        world.data.stored(host, &key, Some(version), now);
+    }
+    let members = world.members.clone();
+    let wrong = world.data.acknowledged(&key, 1, version, now, 2);
+    assert_eq!(wrong, None);
+    // The oracle believes in a copy that no disk has: nobody can repair it.
+    world.data.died(1, true, &members, now);
+    while !world.is_finished() && world.step() {}
+    let broken = invariants(&world);
+    assert!(broken.contains(&"repair-unfinished"), "{broken:?}");
 }

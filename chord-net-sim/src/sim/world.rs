@@ -62,6 +62,8 @@ pub struct World {
     pub(super) premises: Premises,
     pub(super) data: Data,
     pub(super) owners: Owners,
+    /// When the last failure, arrival or departure was over, in microseconds.
+    pub(super) quiet_since: u64,
     pub(super) work: Work,
     pub(super) finish: Finish,
     pub(super) actions: Vec<Action>,

@@ -148,8 +148,79 @@ fn a_disk_that_comes_back_is_no_loss_and_one_that_stays_away_is() {
         data.judge(&key(), None, 22),
         Judgement::LostExplained(_)
     ));
-    data.returned(0);
+    data.returned(0, 23);
     assert!(is_lost(&data.judge(&key(), None, 23)));
+}
+
+#[test]
+fn the_bound_counts_majorities_lost_for_good_at_once_and_nothing_else() {
+    let mut data = written(b"v");
+    assert_eq!(data.bound(20), 0);
+    data.died(0, true, &ring(), 20);
+    assert_eq!(data.bound(21), 0, "a minority");
+    data.died(1, false, &ring(), 30);
+    assert_eq!(data.bound(31), 1, "a majority, if host 1 never comes back");
+    data.returned(1, 32);
+    assert_eq!(data.bound(33), 0, "it came back");
+    data.died(1, true, &ring(), 34);
+    assert_eq!(data.bound(35), 1);
+    assert_eq!(data.bound(HOUR + 11), 0, "it would have expired");
+}
+
+#[test]
+fn deaths_with_a_repair_between_them_do_not_add_up_to_a_bound() {
+    let mut data = written(b"v");
+    let mut alive = [true; 6];
+    for (dead, heir) in [(0_u32, 3_u32), (1, 4), (2, 5)] {
+        data.died(dead, true, &ring(), 20);
+        alive[dead as usize] = false;
+        data.stored(heir, &key(), Some(version(5)), 25);
+        data.close_windows(|host| alive[host as usize], 3, 20);
+    }
+    assert_eq!(data.bound(31), 0);
+}
+
+#[test]
+fn a_loss_explained_by_hosts_that_came_back_exceeds_the_bound() {
+    let mut data = written(b"v");
+    data.died(0, false, &ring(), 20);
+    data.died(1, false, &ring(), 20);
+    let judged = data.judge(&key(), None, 21);
+    assert!(matches!(judged, Judgement::LostExplained(_)), "{judged:?}");
+    data.returned(0, 22);
+    data.returned(1, 22);
+    assert_eq!(data.bound(23), 0);
+}
+
+#[test]
+fn a_repair_that_does_not_end_is_reported_once_it_was_quiet_for_long_enough() {
+    let mut data = written(b"v");
+    data.died(0, true, &ring(), 20);
+    let live = |host| host != 0;
+    let quiet = 1_000;
+    assert!(
+        data.unfinished(live, 9, quiet, quiet + REPAIR_MAX)
+            .is_empty()
+    );
+    let lines = data.unfinished(live, 9, quiet, quiet + REPAIR_MAX + 1);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("2 of 3 copies"), "{lines:?}");
+    let later = quiet + 2 * REPAIR_MAX;
+    assert!(data.unfinished(live, 9, quiet, later).is_empty(), "once");
+}
+
+#[test]
+fn a_repair_that_ended_and_one_that_has_nothing_to_copy_are_not_missed() {
+    let mut data = written(b"v");
+    data.died(0, true, &ring(), 20);
+    let nobody = |_| false;
+    assert!(data.unfinished(nobody, 9, 20, HOUR / 2).is_empty());
+    data.stored(4, &key(), Some(version(5)), 25);
+    data.close_windows(|host| host != 0, 9, 26);
+    assert!(
+        data.unfinished(|host| host != 0, 2, 20, HOUR / 2)
+            .is_empty()
+    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! What is known of one key, and of one death.
+//! What is known of one key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chord_core::message::{Key, Version};
+use chord_core::message::Version;
 
 /// What a client tried to write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,18 +61,6 @@ pub(super) struct Tracked {
     /// Who ever had what durably, as far as the floor matters.
     pub(super) ever: BTreeSet<(Version, u32)>,
     pub(super) vanished: Option<Vanished>,
-}
-
-/// A host that ended without handing over.
-#[derive(Clone, Debug)]
-pub(super) struct Death {
-    pub(super) host: u32,
-    pub(super) at: u64,
-    /// What it held or should have held.
-    pub(super) keys: BTreeSet<Key>,
-    /// Its disk is gone; else it may come back.
-    pub(super) wiped: bool,
-    pub(super) open: bool,
 }
 
 impl Tracked {
