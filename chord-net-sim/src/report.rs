@@ -133,6 +133,10 @@ pub struct Clients {
     pub reads_ok: u64,
     /// Answered with less than the newest acknowledged write.
     pub reads_stale: u64,
+    /// Quorum reads compared with what had been seen before.
+    pub quorum_reads: u64,
+    /// Quorum reads that were not, because hosts were kept apart meanwhile.
+    pub quorum_excused: u64,
     /// Ended with the process of the gateway.
     pub cut_off: u64,
 }
@@ -287,12 +291,15 @@ impl Report {
             reads,
             reads_ok,
             reads_stale,
+            quorum_reads,
+            quorum_excused,
             cut_off,
         } = self.clients;
         writeln!(
             f,
             "  clients    {writes_ok} of {writes} writes, {reads_ok} of {reads} reads answered \
-             ({reads_stale} stale), {cut_off} cut off"
+             ({reads_stale} stale), {quorum_reads} quorum reads compared, {quorum_excused} during \
+             a partition, {cut_off} cut off"
         )
     }
 

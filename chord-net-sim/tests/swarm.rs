@@ -1,4 +1,5 @@
-//! Many seeds of one scenario, on all cores: what a single run cannot show.
+//! Many seeds of one scenario, on all cores: what a single run cannot show. `SWARM_SEEDS` sets
+//! how many seeds of `churn-24` are run (100 if it is absent).
 
 use std::io::Write as _;
 use std::sync::Mutex;
@@ -55,10 +56,18 @@ fn all_pass(reports: &[Report]) {
     );
 }
 
+/// How many seeds of `churn-24` to run.
+fn seeds() -> u64 {
+    let wanted = std::env::var("SWARM_SEEDS").ok();
+    wanted.map_or(100, |wanted| {
+        wanted.parse().expect("SWARM_SEEDS is a number")
+    })
+}
+
 #[test]
 fn a_hundred_runs_of_churn_break_no_promise() {
-    let reports = sweep(&plan("churn-24"), 100);
-    let again = sweep(&plan("churn-24"), 100);
+    let reports = sweep(&plan("churn-24"), seeds());
+    let again = sweep(&plan("churn-24"), seeds());
     for (report, repeated) in reports.iter().zip(&again) {
         let (first, second) = (&report.trace_hash, &repeated.trace_hash);
         assert_eq!(first, second, "seed {} twice", report.seed);
@@ -66,9 +75,11 @@ fn a_hundred_runs_of_churn_break_no_promise() {
     let total = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
     // Past the capture of the test runner: the figures belong into every run's output.
     let figures = format!(
-        "100 seeds twice, the same hashes: {} events, {} crashes, {} leaves, {} suspicions, {} lookups, {} failed, \
+        "{} seeds twice, the same hashes: {} events, {} crashes, {} leaves, {} suspicions, {} lookups, {} failed, \
          {} named another than the owner ({} passed over members apart, {} suspected, {} \
-         entering, {} without an excuse), {} records acknowledged, {} losses explained of at most {}",
+         entering, {} without an excuse), {} records acknowledged, {} losses explained of at most {}, \
+         {} quorum reads compared",
+        reports.len(),
         total(|report| report.events),
         total(|report| report.population.crashed),
         total(|report| report.population.left),
@@ -83,6 +94,7 @@ fn a_hundred_runs_of_churn_break_no_promise() {
         total(|report| report.records.acknowledged),
         total(|report| report.records.lost_explained),
         total(|report| report.records.lost_bound),
+        total(|report| report.clients.quorum_reads),
     );
     writeln!(std::io::stderr(), "{figures}").expect("standard error is open");
     all_pass(&reports);

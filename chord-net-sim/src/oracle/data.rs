@@ -266,6 +266,27 @@ impl Data {
         self.lost(key, tracked, &floor, detail)
     }
 
+    /// Whether a deletion may have caused that a key is not found, of which `seen` was seen.
+    #[must_use]
+    pub fn may_be_deleted(&self, key: &Key, seen: Version) -> bool {
+        let attempts = self.keys.get(key).map(|tracked| &tracked.attempts);
+        attempts.into_iter().flatten().any(|attempt| {
+            attempt.value.is_none()
+                && match attempt.state {
+                    AttemptState::Open => true,
+                    AttemptState::Void => false,
+                    AttemptState::Acknowledged { version, .. } => version >= seen,
+                }
+        })
+    }
+
+    /// Whether the newest acknowledged write of a key has expired.
+    #[must_use]
+    pub fn is_expired(&self, key: &Key, now: u64) -> bool {
+        let floor = self.keys.get(key).and_then(|tracked| tracked.floor);
+        floor.is_some_and(|floor| now >= floor.expires_first)
+    }
+
     /// Whether the failures explain that nobody can read a key's acknowledged write.
     #[must_use]
     pub fn is_explained(&self, key: &Key) -> bool {

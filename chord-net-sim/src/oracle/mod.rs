@@ -3,6 +3,7 @@
 
 pub mod data;
 pub mod owners;
+pub mod reads;
 pub mod ring;
 
 use serde::Serialize;

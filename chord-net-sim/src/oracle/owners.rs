@@ -79,6 +79,17 @@ struct Split {
     ideal: Option<u64>,
 }
 
+impl Split {
+    /// When its consequences are over.
+    fn until(&self) -> u64 {
+        match (self.ideal, self.healed) {
+            (Some(ideal), _) => ideal,
+            (None, Some(healed)) => healed.saturating_add(MERGE_MAX),
+            (None, None) => u64::MAX,
+        }
+    }
+}
+
 /// When a member came, and when it was granted a span.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -162,6 +173,12 @@ impl Owners {
         }
     }
 
+    /// Whether, at some instant since `begun`, hosts were kept apart or not one ring again.
+    #[must_use]
+    pub fn parted_since(&self, begun: u64) -> bool {
+        self.splits.iter().any(|split| begun <= split.until())
+    }
+
     /// What the answer of a lookup is worth; `ring` are the members at its end.
     #[must_use]
     pub fn judge(&self, ring: &Ring, naming: &Naming) -> Answer {
@@ -213,12 +230,7 @@ impl Owners {
                 let entry = self.entries.get(&host);
                 entry.is_some_and(|entry| entry.joined >= split.since)
             };
-            let until = match (split.ideal, split.healed) {
-                (Some(ideal), _) => ideal,
-                (None, Some(healed)) => healed.saturating_add(MERGE_MAX),
-                (None, None) => u64::MAX,
-            };
-            begun <= until && (inside(one) != inside(other) || came(one) || came(other))
+            begun <= split.until() && (inside(one) != inside(other) || came(one) || came(other))
         })
     }
 }

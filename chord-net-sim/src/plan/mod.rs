@@ -118,8 +118,8 @@ pub struct Churn {
 pub struct RecordWork {
     /// How often.
     pub rate: Rate,
-    /// Weights of put, get and delete.
-    pub mix: [u32; 3],
+    /// Weights of put, get, delete and quorum read.
+    pub mix: [u32; 4],
     /// How many different keys.
     pub keys: u32,
     /// Bytes of a value.
@@ -128,8 +128,6 @@ pub struct RecordWork {
     pub ttl: u64,
     /// Copies; 0 is the default of the core.
     pub copies: u8,
-    /// Gets read from a majority.
-    pub quorum: bool,
 }
 
 impl Plan {
@@ -374,12 +372,13 @@ fn records(work: &mut Section, ring: &Config) -> Result<Option<RecordWork>, Plan
             weight(mix.count("put")?),
             weight(mix.count("get")?),
             weight(mix.count("delete")?),
+            weight(mix.count("quorum")?),
         ];
         mix.finish()?;
         weights
     } else {
         section.section("mix")?;
-        [1, 1, 0]
+        [1, 1, 0, 0]
     };
     let size = section.size("size")?.unwrap_or(100);
     let keys = section.count("count")?.unwrap_or(100).max(1);
@@ -387,7 +386,6 @@ fn records(work: &mut Section, ring: &Config) -> Result<Option<RecordWork>, Plan
     let copies = section
         .whole("copies", "a whole number from 0 to 255")?
         .unwrap_or(0);
-    let quorum = section.flag("quorum")?.unwrap_or(false);
     let (size_at, mix_at, copies_at) =
         (section.at("size"), section.at("mix"), section.at("copies"));
     section.finish()?;
@@ -396,7 +394,7 @@ fn records(work: &mut Section, ring: &Config) -> Result<Option<RecordWork>, Plan
         return Err(PlanError::Contradiction { at: size_at, why });
     }
     if mix.iter().all(|weight| *weight == 0) {
-        let why = "all weights are zero: give `put`, `get` or `delete` one".to_owned();
+        let why = "all weights are zero: give `put`, `get`, `delete` or `quorum` one".to_owned();
         return Err(PlanError::Contradiction { at: mix_at, why });
     }
     if copies > ring.copies_max {
@@ -415,7 +413,6 @@ fn records(work: &mut Section, ring: &Config) -> Result<Option<RecordWork>, Plan
         size,
         ttl,
         copies,
-        quorum,
     }))
 }
 

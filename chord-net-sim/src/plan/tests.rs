@@ -104,7 +104,7 @@ fn every_section_is_read() {
     let records = plan.records.expect("has record work");
     assert_eq!(
         (records.mix, records.size, records.copies),
-        ([1, 9, 0], 1_024, 3)
+        ([1, 9, 0, 0], 1_024, 3)
     );
     assert_eq!(plan.background.reorder_by, 100_000);
     let [partition, crash] = &plan.faults[..] else {

@@ -15,6 +15,7 @@ use crate::link::{Barrier, Links, Stops};
 use crate::oracle::Violations;
 use crate::oracle::data::Data;
 use crate::oracle::owners::Owners;
+use crate::oracle::reads::Reads;
 use crate::oracle::ring::Premises;
 use crate::plan::{Bootstrap, FaultKind, Plan, Rate, Scheduled, Split, Whom};
 use crate::queue::{Queue, Turn};
@@ -97,6 +98,7 @@ impl World {
             premises: Premises::default(),
             data: Data::default(),
             owners: Owners::default(),
+            reads: Reads::default(),
             quiet_since: 0,
             work: Work::default(),
             finish: Finish::default(),

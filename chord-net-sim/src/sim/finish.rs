@@ -17,7 +17,7 @@ use crate::host::Process;
 use crate::oracle::data::Judgement;
 use crate::oracle::ring;
 use crate::plan::Metric;
-use crate::report::{Cost, Records, Report, Verdict};
+use crate::report::{Clients, Cost, Records, Report, Verdict};
 
 /// Where the end of a run is.
 #[derive(Clone, Default, Debug)]
@@ -358,7 +358,11 @@ impl World {
             converged_seconds: self.finish.converged.map(|micros| micros as f64 / 1e6),
             lookups,
             records: self.finish.records,
-            clients: self.work.clients,
+            clients: Clients {
+                quorum_reads: self.reads.checked,
+                quorum_excused: self.reads.excused,
+                ..self.work.clients
+            },
             cost,
             messages: self.messages,
             population: self.population,

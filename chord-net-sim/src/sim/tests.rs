@@ -339,3 +339,24 @@ fn a_repair_that_does_not_finish_is_a_violation() {
     let broken = invariants(&world);
     assert!(broken.contains(&"repair-unfinished"), "{broken:?}");
 }
+
+#[test]
+fn a_quorum_read_that_goes_back_is_a_violation_unless_hosts_were_kept_apart() {
+    let mut world = pair();
+    let key = super::work::record_key(1);
+    let version = |time| Version {
+        time,
+        writer: Id::ZERO,
+    };
+    world.reads.wrote(&key, version(7), true);
+    let (begun, seen) = (world.now(), world.reads.seen(&key));
+    let mut parted = world.clone();
+    parted.owners.split(1, vec![true], begun);
+    parted.check_order(begun, &key, seen, Some(version(5)));
+    assert_eq!(invariants(&parted), Vec::<&str>::new());
+    world.check_order(begun, &key, seen, Some(version(7)));
+    assert_eq!(invariants(&world), Vec::<&str>::new());
+    world.check_order(begun, &key, seen, Some(version(5)));
+    world.check_order(begun, &key, seen, None);
+    assert_eq!(invariants(&world), ["quorum-read", "quorum-read"]);
+}

@@ -15,6 +15,7 @@ use crate::chance::Purpose;
 use crate::host::Asked;
 use crate::oracle::data::{Judgement, holders, sum};
 use crate::oracle::owners::{Answer, Naming};
+use crate::oracle::reads::{Order, Seen};
 use crate::plan::Rate;
 use crate::report::{Clients, Lookups};
 
@@ -61,7 +62,13 @@ enum What {
     /// A put or a delete.
     Write { key: Key },
     /// A get, and the newest acknowledged version when it began.
-    Read { key: Key, floor: Option<Version> },
+    Read {
+        key: Key,
+        floor: Option<Version>,
+        quorum: bool,
+        /// What a quorum read may not go back behind.
+        seen: Option<Seen>,
+    },
 }
 
 impl LookupCounts {
@@ -153,8 +160,10 @@ impl World {
         if self.is_busy(wait) {
             self.schedule(self.now + wait, Control::Record);
         }
-        let [put, get, delete] = work.mix.map(u64::from);
-        let choice = self.stream.below(Purpose::Record, put + get + delete);
+        let [put, get, delete, quorum] = work.mix.map(u64::from);
+        let choice = self
+            .stream
+            .below(Purpose::Record, put + get + delete + quorum);
         let key = record_key(self.stream.below(Purpose::Record, u64::from(work.keys)));
         let Some(at) = self.stream.index(Purpose::Record, self.members.len()) else {
             return;
@@ -163,9 +172,11 @@ impl World {
         if choice < put {
             self.write(gateway, key, true);
         } else if choice < put + get {
-            self.read(gateway, key, work.quorum, false);
-        } else {
+            self.read(gateway, key, false, false);
+        } else if choice < put + get + delete {
             self.write(gateway, key, false);
+        } else {
+            self.read(gateway, key, true, false);
         }
     }
 
@@ -195,6 +206,8 @@ impl World {
         let what = What::Read {
             key: key.clone(),
             floor,
+            quorum,
+            seen: self.reads.seen(&key),
         };
         self.begin(gateway, final_check, what, Command::Get { key, quorum });
     }
@@ -290,8 +303,8 @@ impl World {
             What::Lookup { target, owners } => {
                 self.looked_up(&operation, *target, owners, result);
             }
-            What::Write { key } => self.written(number, key, result),
-            What::Read { key, floor } => self.was_read(&operation, key, *floor, result),
+            What::Write { key } => self.written(number, operation.begun, key, result),
+            What::Read { .. } => self.was_read(&operation, result),
         }
     }
 
@@ -359,10 +372,12 @@ impl World {
         self.owners.judge(&self.members, &naming)
     }
 
-    fn written(&mut self, number: usize, key: &Key, result: Result<Outcome, Failure>) {
+    fn written(&mut self, number: usize, begun: u64, key: &Key, result: Result<Outcome, Failure>) {
         match result {
             Ok(Outcome::Written { version }) => {
                 self.work.clients.writes_ok += 1;
+                let calm = !self.owners.parted_since(begun);
+                self.reads.wrote(key, version, calm);
                 let members = self.members.len();
                 let wrong = self
                     .data
@@ -385,20 +400,27 @@ impl World {
         }
     }
 
-    fn was_read(
-        &mut self,
-        operation: &Operation,
-        key: &Key,
-        floor: Option<Version>,
-        result: Result<Outcome, Failure>,
-    ) {
+    fn was_read(&mut self, operation: &Operation, result: Result<Outcome, Failure>) {
+        let What::Read {
+            key,
+            floor,
+            quorum,
+            seen,
+        } = &operation.what
+        else {
+            return;
+        };
         match result {
             Ok(Outcome::Got { record }) => {
+                if *quorum {
+                    let read = record.as_ref().map(|record| record.header.version);
+                    self.check_order(operation.begun, key, *seen, read);
+                }
                 if operation.final_check {
                     self.finally_read(key, record.as_ref());
                 } else {
                     self.work.clients.reads_ok += 1;
-                    self.read_on_the_way(key, record.as_ref(), floor);
+                    self.read_on_the_way(key, record.as_ref(), *floor);
                 }
             }
             Ok(other) => self.violate("outcome", format!("a get ended with {other:?}")),
@@ -406,6 +428,30 @@ impl World {
                 if operation.final_check {
                     self.finally_unreadable(operation.gateway, key, failure);
                 }
+            }
+        }
+    }
+
+    /// A quorum read may not go back, unless the failures explain a loss.
+    pub(super) fn check_order(
+        &mut self,
+        begun: u64,
+        key: &Key,
+        seen: Option<Seen>,
+        read: Option<Version>,
+    ) {
+        if read.is_none() && self.data.is_expired(key, self.now) {
+            return;
+        }
+        let deleted = seen.is_some_and(|seen| self.data.may_be_deleted(key, seen.version));
+        let calm = !self.owners.parted_since(begun);
+        if let Order::Back(detail) = self.reads.read(key, seen, read, deleted, calm) {
+            let what = self.data.describe(key);
+            if self.data.is_explained(key) {
+                self.trace
+                    .tell(self.now, &format!("went back, explained: {detail}: {what}"));
+            } else {
+                self.violate("quorum-read", format!("{detail}: {what}"));
             }
         }
     }

@@ -22,6 +22,7 @@ use crate::ledger::{Ledger, RowId};
 use crate::link::{Fate, Links};
 use crate::oracle::data::Data;
 use crate::oracle::owners::Owners;
+use crate::oracle::reads::Reads;
 use crate::oracle::ring::Premises;
 use crate::oracle::{Violations, ring};
 use crate::plan::Plan;
@@ -62,6 +63,7 @@ pub struct World {
     pub(super) premises: Premises,
     pub(super) data: Data,
     pub(super) owners: Owners,
+    pub(super) reads: Reads,
     /// When the last failure, arrival or departure was over, in microseconds.
     pub(super) quiet_since: u64,
     pub(super) work: Work,
