@@ -48,10 +48,12 @@ pub enum Purpose {
     Check,
     /// Whether a host that is down refuses a message instead of staying silent.
     Refuse,
+    /// Whether a read of the disk sees the state when it was asked for, or when it is answered.
+    DiskSight,
 }
 
 impl Purpose {
-    const COUNT: usize = Self::Refuse as usize + 1;
+    const COUNT: usize = Self::DiskSight as usize + 1;
 }
 
 /// The draw number `n` of `node` for `purpose`.

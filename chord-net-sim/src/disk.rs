@@ -1,7 +1,8 @@
 //! A simulated disk: what a store must do, in the plainest way.
 //!
 //! Records lie in order of position, then key. A command is carried out in one step; the
-//! delay before that step is the caller's business. Every change is reported, so that an
+//! delay before or after that step is the caller's business: a write is in force when it is
+//! answered, a read sees the records as of any moment from its command to its answer. Every change is reported, so that an
 //! oracle knows at each moment what is durable where.
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! What waits in the queue, and what travels between hosts.
 
 use bytes::Bytes;
-use chord_core::event::{CallError, OpId, StoreCommand, Terms};
+use chord_core::event::{CallError, OpId, StoreAnswer, StoreCommand, Terms};
 use chord_core::message::{Request, Response};
 use chord_core::peer::Peer;
 
@@ -24,7 +24,7 @@ pub(super) enum Entry {
         host: u32,
         incarnation: u32,
         op: OpId,
-        command: StoreCommand,
+        work: DiskWork,
     },
     /// A node wanted to be woken.
     Wake { host: u32, incarnation: u32 },
@@ -36,6 +36,15 @@ pub(super) enum Entry {
     },
     /// The scenario.
     Control(Control),
+}
+
+/// What the disk has still to do for a command.
+#[derive(Clone, Debug)]
+pub(super) enum DiskWork {
+    /// Everything.
+    Do(StoreCommand),
+    /// Nothing: it was read when it was asked for, and the answer is on its way.
+    Done(StoreAnswer),
 }
 
 /// A message between two hosts.

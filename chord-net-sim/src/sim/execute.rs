@@ -9,7 +9,7 @@ use chord_core::peer::Peer;
 use chord_core::time::Instant;
 use chord_core::wire::{self, Asked as Known, Frame, RequestFrame, ResponseFrame};
 
-use super::entry::{Answering, Asking, Body, Entry, Message};
+use super::entry::{Answering, Asking, Body, DiskWork, Entry, Message};
 use super::world::World;
 use crate::chance::{Purpose, nth};
 use crate::host::{Asked, index_of};
@@ -336,6 +336,9 @@ impl World {
         );
     }
 
+    /// Hands a command to the disk. Writes are done in order, each when it is answered. What a
+    /// read sees is decided by chance: the state now, or the state when it is answered. A store
+    /// promises no more than that a command sees everything answered before it was submitted.
     fn store(&mut self, host: u32, op: OpId, command: StoreCommand) {
         let pace = self.plan.disk;
         let state = &mut self.hosts[host as usize];
@@ -348,55 +351,51 @@ impl World {
             return;
         }
         let drawn = nth(self.seed, host, Purpose::Disk, state.stored);
+        let early = nth(self.seed, host, Purpose::DiskSight, state.stored) & 1 == 1;
         state.stored += 1;
         let spread = |mean: u64| mean / 2 + chord_core::draw::below(drawn, mean + 1);
-        let delay = if kind::writes(&command) {
+        let (delay, work) = if kind::writes(&command) {
             let done = state.disk_busy.max(self.now) + spread(pace.write);
             state.disk_busy = done;
-            done - self.now
+            (done - self.now, DiskWork::Do(command))
+        } else if early {
+            let answer = state.disk.carry_out(command, &mut Vec::new());
+            (spread(pace.read), DiskWork::Done(answer))
         } else {
-            spread(pace.read)
+            (spread(pace.read), DiskWork::Do(command))
         };
-        self.after(
-            delay,
+        let entry = Entry::Store {
             host,
-            Entry::Store {
-                host,
-                incarnation,
-                op,
-                command,
-            },
-        );
+            incarnation,
+            op,
+            work,
+        };
+        self.after(delay, host, entry);
     }
 
     /// The disk does what it was asked to; a process that ended meanwhile never asked.
-    pub(super) fn carry_out(
-        &mut self,
-        host: u32,
-        incarnation: u32,
-        op: OpId,
-        command: StoreCommand,
-    ) {
+    pub(super) fn carry_out(&mut self, host: u32, incarnation: u32, op: OpId, work: DiskWork) {
         if !self.runs(host, incarnation) {
             return;
         }
         if let Some(until) = self.paused(host) {
-            self.after(
-                until - self.now,
+            let entry = Entry::Store {
                 host,
-                Entry::Store {
-                    host,
-                    incarnation,
-                    op,
-                    command,
-                },
-            );
+                incarnation,
+                op,
+                work,
+            };
+            self.after(until - self.now, host, entry);
             return;
         }
         let mut changes = Vec::new();
-        let answer = self.hosts[host as usize]
-            .disk
-            .carry_out(command, &mut changes);
+        let answer = match work {
+            DiskWork::Do(command) => {
+                let disk = &mut self.hosts[host as usize].disk;
+                disk.carry_out(command, &mut changes)
+            }
+            DiskWork::Done(answer) => answer,
+        };
         for change in changes {
             self.data
                 .stored(host, &change.key, change.version, self.now);

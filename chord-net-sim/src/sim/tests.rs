@@ -1,8 +1,9 @@
+use bytes::Bytes;
 use chord_core::event::{
     Action, CallError, Class, Command, Event, OpId, StoreCommand, Terms, Ticket,
 };
 use chord_core::id::Id;
-use chord_core::message::{Request, Response, Version};
+use chord_core::message::{Header, OperationId, Record, Request, Response, Version};
 use chord_core::peer::Peer;
 use chord_core::time::Instant as Mono;
 
@@ -359,4 +360,57 @@ fn a_quorum_read_that_goes_back_is_a_violation_unless_hosts_were_kept_apart() {
     world.check_order(begun, &key, seen, Some(version(5)));
     world.check_order(begun, &key, seen, None);
     assert_eq!(invariants(&world), ["quorum-read", "quorum-read"]);
+}
+
+#[test]
+fn a_read_may_or_may_not_see_a_write_that_was_in_flight_and_sees_what_was_answered() {
+    let text = "[run]\nduration = \"1h\"\n[nodes]\ncount = 1\n\
+                [disk]\nread = \"10ms\"\nwrite = \"1ms\"";
+    let mut world = World::new(&plan(text), 1);
+    world.run_until(5_000_000);
+    let (mut seen, mut unseen) = (0, 0);
+    for n in 0..20_u64 {
+        let key = super::work::record_key(1_000 + n);
+        let reads = |world: &mut World, op: u64| {
+            let (op, key) = (OpId(op), key.clone());
+            let command = StoreCommand::Get { key };
+            world.execute(0, Action::Store { op, command });
+        };
+        let header = Header {
+            version: Version::default(),
+            operation: OperationId::default(),
+            copies: 1,
+            tombstone: false,
+            expires: Mono(u64::MAX),
+            shadow: Mono(u64::MAX),
+        };
+        let record = Record {
+            key: key.clone(),
+            value: Bytes::new(),
+            header,
+        };
+        let records = vec![record];
+        let (write, first, second) = (FOREIGN - 3 * n - 2, FOREIGN - 3 * n - 1, FOREIGN - 3 * n);
+        let command = StoreCommand::Put { records };
+        let op = OpId(write);
+        world.execute(0, Action::Store { op, command });
+        reads(&mut world, first);
+        world.trace_mut().watch(Watch::all());
+        let answered = world.now() + 3_000;
+        world.run_until(answered);
+        reads(&mut world, second);
+        world.run_until(answered + 50_000);
+        let found = |op: u64| {
+            let named = format!("op: {:?}, result: Ok(Record(Some(", OpId(op));
+            let mut lines = world.trace().lines().iter();
+            lines.any(|line| line.contains(&named))
+        };
+        assert!(
+            found(second),
+            "it was answered before the read was asked for"
+        );
+        let count = if found(first) { &mut seen } else { &mut unseen };
+        *count += 1;
+    }
+    assert!(seen > 3 && unseen > 3, "{seen} saw it, {unseen} did not");
 }

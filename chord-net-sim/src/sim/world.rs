@@ -162,9 +162,9 @@ impl World {
                 host,
                 incarnation,
                 op,
-                command,
+                work,
             } => {
-                self.carry_out(host, incarnation, op, command);
+                self.carry_out(host, incarnation, op, work);
             }
             Entry::Wake { host, incarnation } => self.wake(host, incarnation),
             Entry::Gone {
