@@ -94,6 +94,34 @@ pub fn event(event: &Event) -> [u64; 3] {
     }
 }
 
+/// What an event is, in words: `Request Ping`, `Answer Route`, `Stored Page`, `Wake`.
+#[must_use]
+pub fn name(event: &Event) -> String {
+    match event {
+        Event::Command { command, .. } => format!("Command {}", word(command)),
+        Event::Request { request: asked, .. } => format!("Request {}", REQUESTS[request(asked)]),
+        Event::Answer { result, .. } => match result {
+            Ok(Response::Refused(refusal)) => format!("Answer Refused {}", word(refusal)),
+            Ok(response) => format!("Answer {}", word(response)),
+            Err(error) => format!("Answer {}", word(error)),
+        },
+        Event::Stored { result, .. } => match result {
+            Ok(answer) => format!("Stored {}", word(answer)),
+            Err(error) => format!("Stored {}", word(error)),
+        },
+        Event::Peer { change, .. } => format!("Peer {}", word(change)),
+        Event::Wake => "Wake".to_owned(),
+    }
+}
+
+/// The name of a variant: the first word of its debug form.
+fn word(value: &impl std::fmt::Debug) -> String {
+    let mut text = format!("{value:?}");
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric());
+    text.truncate(end.unwrap_or(text.len()));
+    text
+}
+
 /// Whether a store command changes the disk.
 #[must_use]
 pub fn writes(command: &StoreCommand) -> bool {

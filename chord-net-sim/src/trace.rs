@@ -27,6 +27,8 @@ pub struct Watch {
     pub hosts: Vec<u32>,
     /// Only the event with this number (counted from 0), whatever the other fields say.
     pub event: Option<u64>,
+    /// Of an event only what it is, and not what came of it.
+    pub brief: bool,
     /// What was written down.
     pub lines: Vec<String>,
 }
@@ -40,6 +42,7 @@ impl Watch {
             to: u64::MAX,
             hosts: Vec::new(),
             event: None,
+            brief: false,
             lines: Vec::new(),
         }
     }
@@ -90,6 +93,12 @@ impl Trace {
                     && (watch.hosts.is_empty() || watch.hosts.contains(&host))
             }
         })
+    }
+
+    /// Whether only the kinds of events are to be written down.
+    #[must_use]
+    pub fn is_brief(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.brief)
     }
 
     /// Writes down a line.

@@ -309,8 +309,14 @@ impl World {
         self.trace.event(self.now, host, kind::event(&event));
         let wanted = self.trace.wants(self.now, host);
         if wanted {
-            self.trace.write(self.now, host, &format!("{event:?}"));
+            let line = if self.trace.is_brief() {
+                kind::name(&event)
+            } else {
+                format!("{event:?}")
+            };
+            self.trace.write(self.now, host, &line);
         }
+        let wanted = wanted && !self.trace.is_brief();
         let is_wake = event == Event::Wake;
         let Some(process) = self.hosts[host as usize].process.as_mut() else {
             return;
