@@ -1,7 +1,7 @@
 //! The scenarios that come with the simulator.
 
 /// Names and texts of all shipped scenarios.
-pub const SHIPPED: [(&str, &str); 6] = [
+pub const SHIPPED: [(&str, &str); 9] = [
     ("stable-ring", include_str!("../scenarios/stable-ring.toml")),
     ("crash-one", include_str!("../scenarios/crash-one.toml")),
     ("churn-24", include_str!("../scenarios/churn-24.toml")),
@@ -14,6 +14,12 @@ pub const SHIPPED: [(&str, &str); 6] = [
         "rolling-restart",
         include_str!("../scenarios/rolling-restart.toml"),
     ),
+    (
+        "graceful-leaves",
+        include_str!("../scenarios/graceful-leaves.toml"),
+    ),
+    ("short-lives", include_str!("../scenarios/short-lives.toml")),
+    ("torn-writes", include_str!("../scenarios/torn-writes.toml")),
 ];
 
 /// The text of a shipped scenario.

@@ -65,7 +65,7 @@ pub struct Data {
 
 /// How much later than by the clients' clock a record may expire, in microseconds: its
 /// lifetime travels as remaining time, and each hop adds its delay.
-const EXPIRY_SLACK: u64 = 60_000_000;
+const EXPIRY_SLACK: u64 = 5_000_000;
 
 impl Data {
     /// A client begins to write.
@@ -280,11 +280,16 @@ impl Data {
         })
     }
 
-    /// Whether the newest acknowledged write of a key has expired.
+    /// When what an attempt wrote may first be gone, in microseconds; the attempt is the one
+    /// that `which` chooses.
     #[must_use]
-    pub fn is_expired(&self, key: &Key, now: u64) -> bool {
-        let floor = self.keys.get(key).and_then(|tracked| tracked.floor);
-        floor.is_some_and(|floor| now >= floor.expires_first)
+    pub fn lifetime_end(&self, key: &Key, which: impl Fn(&Attempt) -> bool) -> u64 {
+        let attempts = self.keys.get(key).map(|tracked| &tracked.attempts);
+        let mut attempts = attempts.into_iter().flatten();
+        let attempt = attempts.find(|attempt| attempt.value.is_some() && which(attempt));
+        attempt.map_or(u64::MAX, |attempt| {
+            attempt.begun.saturating_add(attempt.ttl)
+        })
     }
 
     /// Whether the failures explain that nobody can read a key's acknowledged write.

@@ -23,6 +23,8 @@ pub struct Seen {
     pub version: Version,
     /// It was missed since: it is deleted, whatever the version of the tombstone is.
     pub missed: bool,
+    /// From when on it may be missed without a deletion, in microseconds.
+    pub expires: u64,
 }
 
 /// How a quorum read ended.
@@ -54,22 +56,29 @@ impl Reads {
     }
 
     /// A writer was told that its write is this version. `calm`: nobody was kept apart.
-    pub fn wrote(&mut self, key: &Key, version: Version, calm: bool) {
+    /// It may be gone from `expires` on.
+    pub fn wrote(&mut self, key: &Key, version: Version, expires: u64, calm: bool) {
         if calm {
-            let missed = false;
-            self.note(key, Seen { version, missed });
+            let seen = Seen {
+                version,
+                missed: false,
+                expires,
+            };
+            self.note(key, seen);
         }
     }
 
-    /// A quorum read ended that began when `before` had been seen. `read` is the version it
-    /// showed, `None` for "not found"; `deleted` says whether a deletion may have caused that.
+    /// A quorum read ended at `now` that began when `before` had been seen. `read` is the
+    /// version it showed and when that may be gone, `None` for "not found"; `deleted` says
+    /// whether a deletion may have caused that.
     pub fn read(
         &mut self,
         key: &Key,
         before: Option<Seen>,
-        read: Option<Version>,
+        read: Option<(Version, u64)>,
         deleted: bool,
         calm: bool,
+        now: u64,
     ) -> Order {
         if !calm {
             self.excused += 1;
@@ -77,12 +86,14 @@ impl Reads {
         }
         self.checked += u64::from(before.is_some());
         match (before, read) {
-            (_, Some(version)) => {
+            (_, Some((version, expires))) => {
                 let shown = Seen {
                     version,
                     missed: false,
+                    expires,
                 };
-                if let Some(before) = before.filter(|before| shown < *before) {
+                let newer = |before: &Seen| (version, false) < (before.version, before.missed);
+                if let Some(before) = before.filter(newer) {
                     return Order::Back(format!("{key:?} reads {version:?} after {before:?}"));
                 }
                 self.note(key, shown);
@@ -93,6 +104,7 @@ impl Reads {
                 self.note(key, Seen { missed, ..before });
                 Order::Forward
             }
+            (Some(before), None) if now >= before.expires => Order::Forward,
             (Some(before), None) => Order::Back(format!("{key:?} is not found after {before:?}")),
             (None, None) => Order::Forward,
         }
@@ -120,17 +132,20 @@ mod tests {
         Version { time, writer }
     }
 
+    const EXPIRES: u64 = 1_000;
+
     /// A read that begins and ends at once.
     fn read(reads: &mut Reads, version: Option<Version>) -> Order {
         let before = reads.seen(&key());
-        reads.read(&key(), before, version, false, true)
+        let read = version.map(|version| (version, EXPIRES));
+        reads.read(&key(), before, read, false, true, 1)
     }
 
     #[test]
     fn a_read_behind_an_acknowledged_write_or_an_earlier_read_goes_back() {
         let mut reads = Reads::default();
         assert_eq!(read(&mut reads, None), Order::Forward);
-        reads.wrote(&key(), version(5), true);
+        reads.wrote(&key(), version(5), EXPIRES, true);
         assert!(matches!(read(&mut reads, Some(version(4))), Order::Back(_)));
         assert_eq!(read(&mut reads, Some(version(5))), Order::Forward);
         // Never acknowledged, but seen: from now on it is there.
@@ -142,10 +157,10 @@ mod tests {
     #[test]
     fn reads_at_the_same_time_may_see_different_things() {
         let mut reads = Reads::default();
-        reads.wrote(&key(), version(5), true);
+        reads.wrote(&key(), version(5), EXPIRES, true);
         let before = reads.seen(&key());
         assert_eq!(read(&mut reads, Some(version(7))), Order::Forward);
-        let slow = reads.read(&key(), before, Some(version(5)), false, true);
+        let slow = reads.read(&key(), before, Some((version(5), EXPIRES)), false, true, 1);
         assert_eq!(slow, Order::Forward, "it began before 7 was seen");
         assert!(matches!(read(&mut reads, Some(version(5))), Order::Back(_)));
     }
@@ -153,22 +168,33 @@ mod tests {
     #[test]
     fn a_miss_needs_a_deletion_and_what_was_deleted_does_not_come_back() {
         let mut reads = Reads::default();
-        reads.wrote(&key(), version(5), true);
+        reads.wrote(&key(), version(5), EXPIRES, true);
         assert!(matches!(read(&mut reads, None), Order::Back(_)));
         let before = reads.seen(&key());
-        let missed = reads.read(&key(), before, None, true, true);
+        let missed = reads.read(&key(), before, None, true, true, 1);
         assert_eq!(missed, Order::Forward);
         assert!(matches!(read(&mut reads, Some(version(5))), Order::Back(_)));
         assert_eq!(read(&mut reads, Some(version(6))), Order::Forward);
     }
 
     #[test]
+    fn what_may_have_expired_may_be_missed() {
+        let mut reads = Reads::default();
+        reads.wrote(&key(), version(5), EXPIRES, true);
+        let before = reads.seen(&key());
+        let early = reads.read(&key(), before, None, false, true, EXPIRES - 1);
+        assert!(matches!(early, Order::Back(_)), "{early:?}");
+        let late = reads.read(&key(), before, None, false, true, EXPIRES);
+        assert_eq!(late, Order::Forward);
+    }
+
+    #[test]
     fn a_partition_excuses_and_teaches_nothing() {
         let mut reads = Reads::default();
-        reads.wrote(&key(), version(5), true);
-        reads.wrote(&key(), version(9), false);
+        reads.wrote(&key(), version(5), EXPIRES, true);
+        reads.wrote(&key(), version(9), EXPIRES, false);
         let before = reads.seen(&key());
-        let parted = reads.read(&key(), before, Some(version(2)), false, false);
+        let parted = reads.read(&key(), before, Some((version(2), EXPIRES)), false, false, 1);
         assert_eq!(parted, Order::Excused);
         assert_eq!(read(&mut reads, Some(version(5))), Order::Forward);
         assert!(matches!(read(&mut reads, Some(version(2))), Order::Back(_)));

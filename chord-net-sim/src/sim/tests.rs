@@ -349,15 +349,15 @@ fn a_quorum_read_that_goes_back_is_a_violation_unless_hosts_were_kept_apart() {
         time,
         writer: Id::ZERO,
     };
-    world.reads.wrote(&key, version(7), true);
+    world.reads.wrote(&key, version(7), u64::MAX, true);
     let (begun, seen) = (world.now(), world.reads.seen(&key));
     let mut parted = world.clone();
     parted.owners.split(1, vec![true], begun);
-    parted.check_order(begun, &key, seen, Some(version(5)));
+    parted.check_order(begun, &key, seen, Some((version(5), u64::MAX)));
     assert_eq!(invariants(&parted), Vec::<&str>::new());
-    world.check_order(begun, &key, seen, Some(version(7)));
+    world.check_order(begun, &key, seen, Some((version(7), u64::MAX)));
     assert_eq!(invariants(&world), Vec::<&str>::new());
-    world.check_order(begun, &key, seen, Some(version(5)));
+    world.check_order(begun, &key, seen, Some((version(5), u64::MAX)));
     world.check_order(begun, &key, seen, None);
     assert_eq!(invariants(&world), ["quorum-read", "quorum-read"]);
 }

@@ -13,7 +13,7 @@ use super::churn::Control;
 use super::world::World;
 use crate::chance::Purpose;
 use crate::host::Asked;
-use crate::oracle::data::{Judgement, holders, sum};
+use crate::oracle::data::{Attempt, Judgement, holders, sum};
 use crate::oracle::owners::{Answer, Naming};
 use crate::oracle::reads::{Order, Seen};
 use crate::plan::Rate;
@@ -377,7 +377,9 @@ impl World {
             Ok(Outcome::Written { version }) => {
                 self.work.clients.writes_ok += 1;
                 let calm = !self.owners.parted_since(begun);
-                self.reads.wrote(key, version, calm);
+                let which = |attempt: &Attempt| attempt.operation == number;
+                let expires = self.data.lifetime_end(key, which);
+                self.reads.wrote(key, version, expires, calm);
                 let members = self.members.len();
                 let wrong = self
                     .data
@@ -413,7 +415,13 @@ impl World {
         match result {
             Ok(Outcome::Got { record }) => {
                 if *quorum {
-                    let read = record.as_ref().map(|record| record.header.version);
+                    let read = record.as_ref().map(|record| {
+                        let value = Some(sum(&record.value));
+                        let end = self
+                            .data
+                            .lifetime_end(key, |attempt| attempt.value == value);
+                        (record.header.version, end)
+                    });
                     self.check_order(operation.begun, key, *seen, read);
                 }
                 if operation.final_check {
@@ -438,14 +446,11 @@ impl World {
         begun: u64,
         key: &Key,
         seen: Option<Seen>,
-        read: Option<Version>,
+        read: Option<(Version, u64)>,
     ) {
-        if read.is_none() && self.data.is_expired(key, self.now) {
-            return;
-        }
         let deleted = seen.is_some_and(|seen| self.data.may_be_deleted(key, seen.version));
         let calm = !self.owners.parted_since(begun);
-        if let Order::Back(detail) = self.reads.read(key, seen, read, deleted, calm) {
+        if let Order::Back(detail) = self.reads.read(key, seen, read, deleted, calm, self.now) {
             let what = self.data.describe(key);
             if self.data.is_explained(key) {
                 self.trace

@@ -8,28 +8,19 @@
 //! second half plays all peers of one node by hand.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use chord_core::config::Config;
 use chord_core::draw::{below, draw};
-use chord_core::event::{Action, CallError, Class, Command, Event, OpId, Restored, Terms, Ticket};
+use chord_core::event::{CallError, Command, Event, Ticket};
 use chord_core::id::{Id, Span};
-use chord_core::message::{Key, Refusal, Request, Response, Route};
-use chord_core::node::Node;
-use chord_core::peer::{Addr, Peer};
+use chord_core::message::{Key, Refusal, Request, Response};
+use chord_core::peer::Peer;
 use chord_core::ring::{Next, Query, Rectified, Ring};
-use chord_core::time::{Instant, Micros, Now};
 
-fn peer(at: u8) -> Peer {
-    let mut id = [0; 20];
-    id[0] = at;
-    Peer {
-        id: Id(id),
-        addr: Addr::v4(10, 0, 0, at, 1),
-        incarnation: 1,
-    }
-}
+use played::{Played, granting, peer};
+
+mod marks;
+mod played;
 
 // ---- the membership state ------------------------------------------------------------------
 
@@ -230,149 +221,6 @@ fn a_list_changes_by_an_answer_or_by_losing_its_dead_head_and_never_runs_empty_b
 
 // ---- one node whose peers are played by hand ------------------------------------------------
 
-/// A node and what it wants done.
-struct Played {
-    node: Node,
-    now: u64,
-    tickets: u64,
-    calls: Vec<(OpId, Peer, Request)>,
-    replies: Vec<Response>,
-}
-
-impl Played {
-    fn new(at: u8) -> Self {
-        let now = Now {
-            mono: Instant(0),
-            wall: 1 << 50,
-        };
-        let config = Arc::new(Config::default());
-        let node = Node::new(config, peer(at), 7, now, Restored::default());
-        Self {
-            node: node.expect("the default options are valid"),
-            now: 0,
-            tickets: 0,
-            calls: Vec::new(),
-            replies: Vec::new(),
-        }
-    }
-
-    fn handle(&mut self, event: Event) {
-        let now = Now {
-            mono: Instant(self.now),
-            wall: (1 << 50) + self.now,
-        };
-        let mut out = Vec::new();
-        self.node.handle(now, event, &mut out);
-        self.node.check().expect("invariants hold");
-        for action in out {
-            match action {
-                Action::Call {
-                    op, to, request, ..
-                } => self.calls.push((op, to, request)),
-                Action::Reply { response, .. } => self.replies.push(response),
-                Action::Store { op, .. } => {
-                    let result = Err(chord_core::event::StoreError::Failed);
-                    self.handle(Event::Stored { op, result });
-                }
-                Action::Finish { .. } | Action::Notice(_) => {}
-            }
-        }
-    }
-
-    /// A member: it joined behind `member`, whose list is `list`, and has no answer yet to
-    /// its first notification.
-    fn joined(at: u8, member: u8, list: &[u8]) -> Self {
-        let mut played = Self::new(at);
-        let seeds = vec![peer(member).addr];
-        let ticket = Ticket(0);
-        let command = Command::Join { seeds };
-        played.handle(Event::Command { ticket, command });
-        let successors: Vec<Peer> = list.iter().map(|at| peer(*at)).collect();
-        for _ in 0..20 {
-            if played.wants(|request| matches!(request, Request::Notify)) {
-                return played;
-            }
-            if played.calls.is_empty() {
-                played.wake();
-                continue;
-            }
-            let (op, _, request) = played.calls.remove(0);
-            let response = match request {
-                Request::Neighbours { .. } => Response::Neighbours {
-                    me: peer(member),
-                    predecessor: successors.last().copied(),
-                    successors: Some(successors.clone()),
-                },
-                Request::Route { .. } => Response::Route(Route::Successors(successors.clone())),
-                Request::Pull { .. } => Response::Page {
-                    records: Vec::new(),
-                    more: false,
-                },
-                _ => Response::Done,
-            };
-            played.answer(op, Ok(response));
-        }
-        panic!("it does not join");
-    }
-
-    fn wants(&self, what: impl Fn(&Request) -> bool) -> bool {
-        self.calls.iter().any(|(_, _, request)| what(request))
-    }
-
-    /// Takes the first open call that fits, and those before it.
-    fn take(&mut self, what: impl Fn(&Request) -> bool) -> (OpId, Peer) {
-        for _ in 0..50 {
-            let at = self.calls.iter().position(|(_, _, request)| what(request));
-            if let Some(at) = at {
-                let (op, to, _) = self.calls.remove(at);
-                return (op, to);
-            }
-            self.wake();
-        }
-        panic!("no such call among {:?}", self.calls);
-    }
-
-    fn answer(&mut self, op: OpId, result: Result<Response, CallError>) {
-        self.now += 1_000;
-        self.handle(Event::Answer { op, result });
-    }
-
-    fn wake(&mut self) {
-        let deadline = self.node.next_deadline().expect("a member is never idle");
-        self.now = self.now.max(deadline.0);
-        self.handle(Event::Wake);
-    }
-
-    /// What the node says to a request.
-    fn ask(&mut self, from: u8, request: Request) -> Response {
-        self.tickets += 1;
-        let terms = Terms {
-            deadline: Instant(self.now) + Micros::from_secs(1),
-            class: Class::Ring,
-            trace: 0,
-        };
-        self.replies.clear();
-        self.handle(Event::Request {
-            ticket: Ticket(self.tickets),
-            from: peer(from),
-            terms,
-            request,
-        });
-        self.replies.pop().expect("answered at once")
-    }
-
-    fn owned(&self) -> Option<Span> {
-        self.node.status(Instant(self.now)).owned
-    }
-}
-
-fn granting(floor: u8, to: u8) -> Response {
-    Response::Notified {
-        predecessor: Some(peer(to)),
-        granted: Some(peer(floor)),
-    }
-}
-
 #[test]
 fn a_newcomer_owns_nothing_until_it_is_granted_and_then_from_the_granted_floor() {
     let mut played = Played::joined(100, 50, &[120, 140]);
@@ -440,6 +288,23 @@ fn a_process_that_is_no_member_says_so() {
             Response::Refused(Refusal::NotMember { incarnation: 1 })
         );
     }
+}
+
+#[test]
+fn a_head_that_is_no_member_any_more_is_dropped_at_once() {
+    // Zave 2017: failures are detected; a process that began anew is none of the old lists'.
+    let mut played = Played::joined(100, 50, &[120, 140]);
+    let (op, _) = played.take(|request| matches!(request, Request::Notify));
+    played.answer(op, Ok(granting(50, 100)));
+    played.calls.clear();
+    let (op, to) = played.take(|request| matches!(request, Request::Neighbours { .. }));
+    assert_eq!(to, peer(120));
+    played.calls.clear();
+    let refusal = Refusal::NotMember { incarnation: 2 };
+    played.answer(op, Ok(Response::Refused(refusal)));
+    assert_eq!(played.node.ring().head(), Some(peer(140)));
+    let (_, to) = played.take(|request| matches!(request, Request::Neighbours { .. }));
+    assert_eq!(to, peer(140), "and the next one is asked");
 }
 
 #[test]
