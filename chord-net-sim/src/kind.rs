@@ -4,7 +4,7 @@ use chord_core::event::{CallError, Event, StoreCommand};
 use chord_core::message::{Request, Response};
 
 /// Names of requests, by [`request`].
-pub const REQUESTS: [&str; 16] = [
+pub const REQUESTS: [&str; 17] = [
     "Ping",
     "Route",
     "Neighbours",
@@ -21,6 +21,7 @@ pub const REQUESTS: [&str; 16] = [
     "Mark",
     "Offer",
     "Discard",
+    "Sums",
 ];
 
 /// The number of a request's kind: an index into [`REQUESTS`].

@@ -7,7 +7,7 @@ use chord_core::id::{Id, Span};
 use chord_core::message::{Header, Key, Mark, OperationId, Record, Request, Response, Version};
 use chord_core::time::Instant;
 
-use crate::played::{Played, granting, heads_in, peer};
+use crate::played::{Played, granting, heads_in, peer, sums_in};
 
 const ME: u8 = 100;
 
@@ -64,6 +64,13 @@ impl Holders {
                 predecessor: None,
                 successors: None,
             },
+            Request::Sums { span } => {
+                self.log.push("Sums");
+                Response::Sums {
+                    sums: sums_in(store.values(), span),
+                    mark: self.marks.get(&to).copied(),
+                }
+            }
             Request::List { span, .. } => {
                 self.log.push("List");
                 Response::Heads {
@@ -127,14 +134,14 @@ fn no_copy_is_called_complete_after_a_round_that_had_to_fetch_something() {
     assert_eq!(played.store.len(), 2);
     let fetched = holders.log.iter().position(|what| *what == "Fetch");
     let behind = &holders.log[fetched.expect("it was fetched")..];
-    let next = behind.iter().position(|what| *what == "List");
+    let next = behind.iter().position(|what| *what == "Sums");
     let marked = behind.iter().position(|what| *what == "Mark");
     assert!(next.is_some() && marked.is_some(), "{:?}", holders.log);
     assert!(next < marked, "{:?}", holders.log);
 }
 
 #[test]
-fn a_span_is_not_settled_before_every_holder_that_lives_has_listed_it() {
+fn a_span_is_not_settled_before_every_holder_that_lives_has_been_compared() {
     let mut played = Played::joined(ME, 50, &[120, 140, 50]);
     let mut holders = Holders::new();
     let mut answered = 0;
@@ -144,7 +151,7 @@ fn a_span_is_not_settled_before_every_holder_that_lives_has_listed_it() {
             continue;
         }
         let (op, to, request) = played.calls.remove(0);
-        let lists = matches!(request, Request::List { .. });
+        let lists = matches!(request, Request::Sums { .. });
         if lists && answered == 2 {
             let status = played.node.status(Instant(played.now));
             assert!(

@@ -1,6 +1,7 @@
 //! One node whose peers, clock and calls are played by hand. Its store is a map.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use chord_core::config::Config;
@@ -12,6 +13,7 @@ use chord_core::id::{Id, Span};
 use chord_core::message::{Head, Key, Record, Request, Response, Route};
 use chord_core::node::Node;
 use chord_core::peer::{Addr, Peer};
+use chord_core::sums::{Leaves, PartSum};
 use chord_core::time::{Instant, Micros, Now};
 
 pub(crate) fn peer(at: u8) -> Peer {
@@ -200,6 +202,9 @@ impl Played {
                 let heads = heads_in(store.values(), span);
                 StoreAnswer::Heads { heads, more }
             }
+            StoreCommand::Sums { span } => StoreAnswer::Sums {
+                sums: sums_in(store.values(), span),
+            },
             StoreCommand::Discard { heads } => {
                 let count = u32::try_from(heads.len()).expect("few");
                 for head in heads {
@@ -210,6 +215,18 @@ impl Played {
             StoreCommand::Sweep { .. } => StoreAnswer::Swept { count: 0, more },
         }
     }
+}
+
+/// The sums of the parts of a span.
+pub(crate) fn sums_in<'a>(
+    records: impl Iterator<Item = &'a Record> + Clone,
+    span: Span,
+) -> Vec<PartSum> {
+    let mut leaves = Leaves::new();
+    records.clone().for_each(|r| leaves.insert(&r.head()));
+    let edge = |edge| Ok::<_, Infallible>(heads_in(records.clone(), edge));
+    let Ok(sums) = leaves.answer(span, edge);
+    sums
 }
 
 /// What a list of a span is: its heads in order.
