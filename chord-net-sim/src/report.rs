@@ -87,7 +87,7 @@ pub struct Lookups {
     pub wrong: u64,
     /// Of those, passed over members that had no span granted yet.
     pub wrong_entering: u64,
-    /// Passed over members that the named one had just taken for dead.
+    /// Passed over members that somebody had just taken for dead.
     pub wrong_suspected: u64,
     /// Passed over members that could not be heard, or not until just before.
     pub wrong_apart: u64,

@@ -1,4 +1,4 @@
-//! When an owner may call a copy complete.
+//! When an owner may call a copy complete, and which of several copies counts.
 
 use std::collections::BTreeMap;
 
@@ -165,4 +165,46 @@ fn a_span_is_not_settled_before_every_holder_that_lives_has_been_compared() {
         played.answer(op, Ok(response));
     }
     panic!("three holders were never asked: {:?}", holders.log);
+}
+
+#[test]
+fn a_quorum_read_shows_the_newest_copy_and_stores_it_with_a_majority_first() {
+    let mut played = Played::joined(ME, 50, &[120, 140, 50]);
+    let mut holders = Holders::new();
+    let old = ours(0);
+    for holder in [120, 140, 50] {
+        holders.give(holder, old.clone());
+    }
+    holders.run(&mut played, 30);
+    assert!(played.store.contains_key(&old.key));
+    // A write that reached one holder only, through an owner that is gone. That holder is the
+    // first to answer, so it is part of the majority.
+    let mut newer = old.clone();
+    newer.header.version.time += 1;
+    newer.value = Bytes::from_static(b"w");
+    holders.give(120, newer.clone());
+    let key = old.key.clone();
+    let open = played.begin(200, Request::Get { key, quorum: true });
+    let said = loop {
+        if let Some(said) = played.said(open) {
+            break said;
+        }
+        holders.run(&mut played, 0);
+        let (op, to, request) = played.calls.remove(0);
+        let response = holders.answer(to.id, request, ME);
+        played.answer(op, Ok(response));
+    };
+    let Response::Got { record: Some(read) } = said else {
+        panic!("{said:?}")
+    };
+    assert_eq!(
+        (read.header.version, read.value),
+        (newer.header.version, newer.value)
+    );
+    let has =
+        |record: Option<&Record>| record.is_some_and(|r| r.header.version == newer.header.version);
+    let others = [120, 140, 50].map(|at| holders.stores[&peer(at).id].get(&old.key));
+    let holding = others.into_iter().filter(|record| has(*record)).count();
+    let own = usize::from(has(played.store.get(&old.key)));
+    assert!(holding + own >= 2, "only {holding} others and {own} here");
 }

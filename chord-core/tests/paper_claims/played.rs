@@ -41,7 +41,7 @@ pub(crate) struct Played {
     tickets: u64,
     pub(crate) store: BTreeMap<Key, Record>,
     pub(crate) calls: Vec<(OpId, Peer, Request)>,
-    replies: Vec<Response>,
+    replies: BTreeMap<Ticket, Response>,
 }
 
 impl Played {
@@ -58,7 +58,7 @@ impl Played {
             tickets: 0,
             store: BTreeMap::new(),
             calls: Vec::new(),
-            replies: Vec::new(),
+            replies: BTreeMap::new(),
         }
     }
 
@@ -75,7 +75,9 @@ impl Played {
                 Action::Call {
                     op, to, request, ..
                 } => self.calls.push((op, to, request)),
-                Action::Reply { response, .. } => self.replies.push(response),
+                Action::Reply { ticket, response } => {
+                    self.replies.insert(ticket, response);
+                }
                 Action::Store { op, command } => {
                     let result = Ok(self.carry_out(command));
                     self.handle(Event::Stored { op, result });
@@ -149,22 +151,34 @@ impl Played {
         self.handle(Event::Wake);
     }
 
-    /// What the node says to a request.
-    pub(crate) fn ask(&mut self, from: u8, request: Request) -> Response {
+    /// A request reaches the node; its ticket.
+    pub(crate) fn begin(&mut self, from: u8, request: Request) -> Ticket {
         self.tickets += 1;
+        let ticket = Ticket(self.tickets);
         let terms = Terms {
             deadline: Instant(self.now) + Micros::from_secs(1),
             class: Class::Ring,
             trace: 0,
         };
-        self.replies.clear();
+        let from = peer(from);
         self.handle(Event::Request {
-            ticket: Ticket(self.tickets),
-            from: peer(from),
+            ticket,
+            from,
             terms,
             request,
         });
-        self.replies.pop().expect("answered at once")
+        ticket
+    }
+
+    /// What the node has answered to a request.
+    pub(crate) fn said(&mut self, ticket: Ticket) -> Option<Response> {
+        self.replies.remove(&ticket)
+    }
+
+    /// What the node says at once to a request.
+    pub(crate) fn ask(&mut self, from: u8, request: Request) -> Response {
+        let ticket = self.begin(from, request);
+        self.said(ticket).expect("answered at once")
     }
 
     pub(crate) fn owned(&self) -> Option<Span> {

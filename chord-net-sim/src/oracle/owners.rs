@@ -7,7 +7,8 @@
 //!
 //! * *entering*: no owner had granted it its span yet at some instant of the lookup, so the
 //!   one behind it still owned that span ([`ENTRY_MAX`] at most);
-//! * *suspected*: alive, but the named one had just taken it for dead ([`SUSPICION_MAX`]);
+//! * *suspected*: alive, but somebody had just taken it for dead ([`SUSPICION_MAX`]): the named
+//!   one, or one behind it, whose list and notifications then pass it over too;
 //! * *apart*: messages between it and the named one, the predecessor of that one, or the one
 //!   who asked, were stopped at some instant of the lookup, or had been and the ring was not
 //!   ideal again since ([`MERGE_MAX`] at most). In that time there may be several rings, on
@@ -25,9 +26,9 @@ use super::data::Ring;
 /// How long the span of a newcomer may stay with the one behind it, in microseconds: a lost
 /// notification is repeated by the next stabilisation but one.
 pub const ENTRY_MAX: u64 = 10_000_000;
-/// How long a live peer may be taken for dead, in microseconds: an answer of it, or its next
-/// notification, refutes that.
-pub const SUSPICION_MAX: u64 = 5_000_000;
+/// How long a live peer may be taken for dead, in microseconds: the core believes a death for
+/// 30 s, and the next stabilisation puts it right.
+pub const SUSPICION_MAX: u64 = 35_000_000;
 /// How long two rings may take to become one after messages pass again, in microseconds.
 pub const MERGE_MAX: u64 = 60_000_000;
 
@@ -57,7 +58,7 @@ pub enum Answer {
     Right,
     /// All whom it skipped were entering.
     Entering,
-    /// Some whom it skipped were suspected by the named one, the others entering.
+    /// Some whom it skipped were taken for dead, the others entering.
     Suspected,
     /// Some whom it skipped were apart, the others entering or suspected.
     Apart,
@@ -102,8 +103,8 @@ struct Entry {
 #[derive(Clone, Default, Debug)]
 pub struct Owners {
     entries: BTreeMap<u32, Entry>,
-    /// Who last took whom for dead, although it was alive.
-    suspicions: BTreeMap<(u32, u32), u64>,
+    /// When somebody last took a host for dead, although it was alive.
+    suspicions: BTreeMap<u32, u64>,
     splits: Vec<Split>,
 }
 
@@ -132,9 +133,9 @@ impl Owners {
         }
     }
 
-    /// `by` takes `whom`, who is alive, for dead.
-    pub fn suspected(&mut self, by: u32, whom: u32, now: u64) {
-        self.suspicions.insert((by, whom), now);
+    /// Somebody takes `whom`, who is alive, for dead.
+    pub fn suspected(&mut self, whom: u32, now: u64) {
+        self.suspicions.insert(whom, now);
     }
 
     /// Messages between the hosts inside and all others are stopped from now on.
@@ -210,7 +211,7 @@ impl Owners {
         if entering {
             return Answer::Entering;
         }
-        let suspected = self.suspicions.get(&(naming.named, host));
+        let suspected = self.suspicions.get(&host);
         if suspected.is_some_and(|at| naming.begun <= at.saturating_add(SUSPICION_MAX)) {
             return Answer::Suspected;
         }
@@ -284,7 +285,7 @@ mod tests {
         let (mut owners, mut ring) = world();
         ring.retain(|(_, host)| *host != 3);
         owners.gone(3, BEGUN + 10);
-        owners.suspected(3, 2, BEGUN);
+        owners.suspected(2, BEGUN);
         assert_eq!(owners.judge(&ring, &naming(3)), Answer::Suspected);
         owners.gone(3, BEGUN - 10);
         assert_eq!(owners.judge(&ring, &naming(3)), Answer::WrongGone);
@@ -305,13 +306,13 @@ mod tests {
     }
 
     #[test]
-    fn only_the_one_who_suspects_may_skip_and_not_for_ever() {
+    fn one_who_was_just_taken_for_dead_may_be_skipped_and_not_for_ever() {
         let (mut owners, ring) = world();
-        owners.suspected(1, 2, BEGUN - 1_000);
+        owners.suspected(1, BEGUN - 1_000);
         assert_eq!(owners.judge(&ring, &naming(3)), Answer::Wrong);
-        owners.suspected(3, 2, BEGUN - 1_000);
+        owners.suspected(2, BEGUN - 1_000);
         assert_eq!(owners.judge(&ring, &naming(3)), Answer::Suspected);
-        owners.suspected(3, 2, BEGUN - SUSPICION_MAX - 1);
+        owners.suspected(2, BEGUN - SUSPICION_MAX - 1);
         assert_eq!(owners.judge(&ring, &naming(3)), Answer::Wrong);
     }
 
@@ -378,7 +379,7 @@ mod tests {
             Answer::Wrong,
             "3 was skipped too"
         );
-        owners.suspected(1, 3, BEGUN);
+        owners.suspected(3, BEGUN);
         assert_eq!(owners.judge(&ring, &behind_both), Answer::Suspected);
     }
 }

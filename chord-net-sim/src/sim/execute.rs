@@ -460,7 +460,7 @@ impl World {
                     self.population.suspected += 1;
                     self.population.suspected_at_rest += u64::from(self.is_at_rest());
                     self.premises.failed();
-                    self.owners.suspected(host, index_of(peer.addr), self.now);
+                    self.owners.suspected(index_of(peer.addr), self.now);
                 }
             }
             Notice::Owns { .. } => self.owners.granted(host, self.now),
