@@ -110,8 +110,15 @@ pub enum Stopped {
     #[error("internal error: a task of the node panicked")]
     Panicked,
     /// The store failed for good: nothing was acknowledged after that.
-    #[error("the store failed")]
-    Store,
+    #[error("the store failed: {0}")]
+    Store(String),
+    /// What the store holds is damaged: nothing was acknowledged after that. The damaged
+    /// file was moved aside, and the next start begins with an empty store, which the other
+    /// holders fill.
+    #[error(
+        "the store is damaged and was moved aside; start again to fill it from other nodes: {0}"
+    )]
+    Damaged(String),
     /// The socket failed for good.
     #[error("the network socket failed: {0}")]
     Socket(String),

@@ -3,7 +3,8 @@
 //! ```text
 //! handles ── Ask ──▶ ┌────────┐ ── Event ──▶ nodes ── Action ──▶ ┐
 //! links ── Heard ──▶ │ driver │ ◀────────────── store, peers ◀── ┘
-//! clock ───────────▶ └────────┘ ── Effect ─▶ links, endpoint
+//! store ── Report ─▶ │        │ ── Effect ─▶ links, endpoint
+//! clock ───────────▶ └────────┘
 //! ```
 //!
 //! Everything that decides runs here, on one thread, without locks and without waiting: what
@@ -32,7 +33,7 @@ use crate::lines::Lines;
 use crate::link::{Heard, Line};
 use crate::peers::{Code, LinkId, Peers};
 use crate::state::State;
-use crate::store::Store;
+use crate::store::{Broken, Report, Store};
 
 pub(crate) mod board;
 mod chores;
@@ -51,6 +52,8 @@ const CHORES: Micros = Micros::from_secs(5);
 const REMEMBER_SOON: Micros = Micros::from_millis(100);
 /// At the end: how long to wait until the last frames were taken by their peers.
 const LAST_WORDS: Micros = Micros::from_millis(500);
+/// With a broken store: how long the leave may take.
+const FAREWELL: Micros = Micros::from_secs(2);
 /// At the end: how long to wait until the peers know that the connections are closed.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -97,6 +100,8 @@ pub(crate) struct Driver {
     next_chores: Instant,
     next_warnings: Instant,
     leaving: Option<Leaving>,
+    /// The store is of no use any more, and how long the leave may take.
+    broken: Option<(Broken, Instant)>,
     /// The host ends for this reason once the current batch is done.
     ending: Option<Stopped>,
 }
@@ -117,6 +122,7 @@ impl Driver {
         mut self,
         mut asks: mpsc::Receiver<Ask>,
         mut inbox: mpsc::Receiver<Heard>,
+        mut reports: mpsc::UnboundedReceiver<Report>,
     ) -> Stopped {
         let (mut asked, mut heard) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         self.warn_of_dates(clock::mono());
@@ -142,11 +148,16 @@ impl Driver {
                 count = inbox.recv_many(&mut heard, BATCH) => {
                     debug_assert!(count > 0, "the endpoint holds a sender");
                 }
+                // None: the store answers at once and has no way to report.
+                Some(report) = reports.recv() => self.reported(report, clock::mono()),
                 () = &mut sleep => wake_at = Instant(0),
             }
             take_more(&mut asks, &mut asked);
             take_more(&mut inbox, &mut heard);
             let now = clock::now();
+            while let Ok(report) = reports.try_recv() {
+                self.reported(report, now.mono);
+            }
             asked.drain(..).for_each(|ask| self.ask(ask, now));
             heard.drain(..).for_each(|heard| self.hear(heard, now.mono));
             self.settle(now);
@@ -164,6 +175,7 @@ impl Driver {
                 self.carry_out(effect, now);
             }
             if self.queue.is_empty() {
+                self.store.flush();
                 self.peers.flush();
                 if self.peers.effects.is_empty() {
                     break;
@@ -210,16 +222,33 @@ impl Driver {
         {
             let said = self.peers.all_answered() && self.lines.values().all(Line::is_written);
             if said || *until <= now.mono {
-                self.ending = Some(Stopped::Left);
+                self.ending = Some(self.why_left());
             }
+        }
+        if self
+            .broken
+            .as_ref()
+            .is_some_and(|(_, until)| *until <= now.mono)
+        {
+            self.ending = Some(self.why_left());
+        }
+    }
+
+    /// Left because it was asked to, or because its store broke.
+    fn why_left(&self) -> Stopped {
+        match &self.broken {
+            None => Stopped::Left,
+            Some((Broken::Failed(cause), _)) => Stopped::Store(cause.clone()),
+            Some((Broken::Damaged(cause), _)) => Stopped::Damaged(cause.clone()),
         }
     }
 
     fn next_deadline(&self) -> Instant {
         let nodes = self.nodes.iter().filter_map(Node::next_deadline).min();
         let last_words = self.leaving.as_ref().and_then(|leaving| leaving.last_words);
+        let broken = self.broken.as_ref().map(|(_, until)| *until);
         let own = self.next_chores.min(self.peers.next_deadline());
-        [nodes, last_words]
+        [nodes, last_words, broken]
             .into_iter()
             .flatten()
             .fold(own, Instant::min)
@@ -263,8 +292,19 @@ impl Driver {
             leaving.waiting.push(answer);
             return;
         }
+        self.leave_all();
+        if let Some(leaving) = &mut self.leaving {
+            leaving.waiting.push(answer);
+        }
+    }
+
+    /// Every position is to leave, unless they do already.
+    fn leave_all(&mut self) {
+        if self.leaving.is_some() {
+            return;
+        }
         self.leaving = Some(Leaving {
-            waiting: vec![answer],
+            waiting: Vec::new(),
             nodes_left: self.nodes.len(),
             total: Shutdown::default(),
             last_words: None,

@@ -4,26 +4,94 @@
 //! events. The enum is the interface; a store is whatever carries it out. One store serves
 //! all positions of a host.
 //!
-//! **Invariant:** an answer leaves a store only when what it says is as durable as the store
+//! ```text
+//! driver ── submit(token, command) ──▶ store      answered at once, or later
+//! driver ── flush ───────────────────▶ store      what was submitted since goes off together
+//! driver ◀─ Report::Answers ────────── store      later: several at a time, and a wake
+//! ```
+//!
+//! **Contract:** a command sees everything that was *answered* before it was submitted, and
+//! nothing more is promised: two commands under way at the same time may be carried out in
+//! either order, even if both name one key.
+//! **Contract:** an answer leaves a store only when what it says is as durable as the store
 //! can make it.
+//! **Contract:** every command is answered once, unless the store is dropped before.
 
 use std::fmt;
 
-use chord_core::event::{StoreAnswer, StoreCommand, StoreError};
+use chord_core::event::{OpId, StoreAnswer, StoreCommand, StoreError};
 use chord_core::time::Now;
 
 pub mod memory;
 
-/// Carries out store commands, one after the other.
+/// Carries out store commands.
 pub trait Store: fmt::Debug + Send {
-    /// Carries out one command. `now` is the host's clock at that moment.
+    /// Takes a command; never waits for a disk. `now` is the host's clock at that moment.
     ///
-    /// # Errors
-    /// [`StoreError`]; nothing changed.
-    fn execute(&mut self, command: StoreCommand, now: Now) -> Result<StoreAnswer, StoreError>;
+    /// `Some`: the answer. `None`: it comes as a [`Report`] on the channel that the store was
+    /// opened with. A store that has too much to do answers [`StoreError`] at once, and
+    /// nothing changed.
+    fn submit(
+        &mut self,
+        token: Token,
+        command: StoreCommand,
+        now: Now,
+    ) -> Option<Result<StoreAnswer, StoreError>>;
+
+    /// Nothing more will be submitted for the moment: what was is to be carried out.
+    fn flush(&mut self);
 
     /// How much is stored.
     fn stats(&self) -> Stats;
+}
+
+/// Who waits for an answer. Stores only carry it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Token {
+    /// Index of the host's ring position.
+    pub position: u16,
+    /// Its operation.
+    pub op: OpId,
+}
+
+/// What a store says later, or unasked.
+#[derive(Debug)]
+pub enum Report {
+    /// Answers to earlier commands, in any order.
+    Answers(Vec<Answered>),
+    /// Puts are refused ([`StoreError::Full`]) from now on, or taken again.
+    Room(Room),
+    /// The end: every command from now on is answered [`StoreError::Failed`].
+    Broken(Broken),
+}
+
+/// One answer that came later.
+#[derive(Debug)]
+pub struct Answered {
+    /// From [`Store::submit`].
+    pub token: Token,
+    /// What came of it.
+    pub result: Result<StoreAnswer, StoreError>,
+}
+
+/// Whether there is room for more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    /// Puts are taken.
+    Enough,
+    /// The file system is nearly full.
+    Nearly,
+    /// A write found no room at all.
+    None,
+}
+
+/// Why a store ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Broken {
+    /// The disk failed: a read, a write or a sync. What was acknowledged may still be there.
+    Failed(String),
+    /// What the disk holds is damaged and was moved aside: the next start begins empty.
+    Damaged(String),
 }
 
 /// How much a store holds.

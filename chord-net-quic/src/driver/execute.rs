@@ -1,19 +1,20 @@
 //! Carrying out what nodes and connections want done. Nothing here waits.
 
 use chord_core::event::{
-    Action, Event, Failure, Notice, OpId, Outcome, StoreCommand, StoreError, Terms, Ticket,
+    Action, Event, Failure, Notice, OpId, Outcome, StoreCommand, Terms, Ticket,
 };
 use chord_core::message::{Request, Response};
 use chord_core::peer::Peer;
 use chord_core::time::{Instant, Now};
 
-use crate::api::{HostStatus, Stopped};
+use crate::api::HostStatus;
 use crate::clock;
 use crate::counters;
 use crate::driver::tickets::Origin;
-use crate::driver::{Driver, REMEMBER_SOON, notices};
+use crate::driver::{Driver, FAREWELL, REMEMBER_SOON, notices};
 use crate::link::Heard;
 use crate::peers::{Call, Effect, End, Stage};
+use crate::store::{Answered, Broken, Report, Room, Token};
 
 impl Driver {
     /// Carries out what the node at `position` wants.
@@ -129,13 +130,43 @@ impl Driver {
     }
 
     fn store(&mut self, position: u16, op: OpId, command: StoreCommand, now: Now) {
-        let result = self.store.execute(command, now);
-        if result == Err(StoreError::Failed) {
-            // Nothing may be acknowledged after this.
-            self.ending = Some(Stopped::Store);
+        if let Some(result) = self.store.submit(Token { position, op }, command, now) {
+            self.queue
+                .push_back((position, Event::Stored { op, result }));
         }
-        self.queue
-            .push_back((position, Event::Stored { op, result }));
+    }
+
+    /// Takes what the store has to say.
+    pub(super) fn reported(&mut self, report: Report, now: Instant) {
+        match report {
+            Report::Answers(answers) => {
+                for Answered { token, result } in answers {
+                    let Token { position, op } = token;
+                    self.queue
+                        .push_back((position, Event::Stored { op, result }));
+                }
+            }
+            Report::Room(Room::Enough) => {
+                tracing::info!("there is room on the disk again: puts are taken");
+            }
+            Report::Room(room @ (Room::Nearly | Room::None)) => {
+                tracing::error!(
+                    ?room,
+                    "the disk is nearly full: puts are refused until there is room; reads and \
+                     deletes go on"
+                );
+            }
+            Report::Broken(broken) => self.broke(broken, now),
+        }
+    }
+
+    /// Nothing is acknowledged any more: the host leaves the ring and ends.
+    fn broke(&mut self, broken: Broken, now: Instant) {
+        tracing::error!(?broken, "the store is of no use any more: leaving the ring");
+        if self.broken.is_none() {
+            self.leave_all();
+            self.broken = Some((broken, now + FAREWELL));
+        }
     }
 
     fn notice(&mut self, position: u16, notice: &Notice, now: Instant) {

@@ -1,6 +1,6 @@
 //! What nodes say unasked, as lines of the log.
 
-use chord_core::event::Notice;
+use chord_core::event::{Notice, StoreError};
 use chord_core::peer::Peer;
 
 use crate::clock;
@@ -37,6 +37,10 @@ pub(super) fn log(me: Peer, notice: &Notice, alarms: &Lines) {
         Notice::Unreachable => {
             tracing::warn!(%node, "no seed and no known peer answers: trying again");
         }
+        // The store itself says when it becomes full, and the client hears of each refusal.
+        Notice::Store {
+            error: StoreError::Full,
+        } => tracing::debug!(%node, "a put was refused: the disk is nearly full"),
         Notice::Store { error } => tracing::error!(%node, ?error, "the store failed"),
     }
 }

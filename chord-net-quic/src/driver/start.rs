@@ -22,7 +22,7 @@ use crate::lines::Lines;
 use crate::link::Shared;
 use crate::peers::{Local, Peers};
 use crate::state::{self, State};
-use crate::store::{Store, memory::Memory};
+use crate::store::{Report, Store, memory::Memory};
 use crate::tasks::Tasks;
 
 /// Places in the inbox of links; a full one makes them read more slowly.
@@ -72,6 +72,7 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
     let nodes = nodes(&me, config.ring, &life.restored)?;
     let (tasks, stopped) = Tasks::new();
     let (inbox, heard) = mpsc::channel(INBOX);
+    let (reporting, reports) = mpsc::unbounded_channel();
     let (asks, asked) = mpsc::channel(ASKS);
     let shared = Shared::new(tasks.clone(), inbox);
     let identity = config.identity;
@@ -94,11 +95,11 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
     ));
     let driver = Driver {
         state: life.state,
-        store: open_store(config.store),
+        store: open_store(config.store, reporting),
         ..Driver::new(nodes, me, endpoint.clone(), identity.clone(), board.clone())
     };
     let ends = tasks.clone();
-    tasks.spawn(async move { ends.stop(driver.run(asked, heard).await) });
+    tasks.spawn(async move { ends.stop(driver.run(asked, heard, reports).await) });
     let failures = endpoint.failures();
     let ends = tasks.clone();
     tasks.spawn(async move {
@@ -152,6 +153,7 @@ impl Driver {
             next_chores: now + CHORES,
             next_warnings: now,
             leaving: None,
+            broken: None,
             ending: None,
         }
     }
@@ -233,7 +235,7 @@ fn seed() -> u64 {
     }
 }
 
-fn open_store(kind: StoreKind) -> Box<dyn Store> {
+fn open_store(kind: StoreKind, _reports: mpsc::UnboundedSender<Report>) -> Box<dyn Store> {
     match kind {
         StoreKind::Memory => Box::new(Memory::new()),
     }

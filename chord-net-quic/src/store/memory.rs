@@ -23,7 +23,7 @@ use chord_core::message::{Head, Header, Key, Record, Version};
 use chord_core::sums::Leaves;
 use chord_core::time::{Instant, Now};
 
-use crate::store::{Stats, Store};
+use crate::store::{Stats, Store, Token};
 
 /// The order of the store, and of every page: position, then key bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -252,9 +252,10 @@ impl Memory {
     }
 }
 
-impl Store for Memory {
-    fn execute(&mut self, command: StoreCommand, _now: Now) -> Result<StoreAnswer, StoreError> {
-        Ok(match command {
+impl Memory {
+    /// Carries out one command.
+    fn execute(&mut self, command: StoreCommand) -> StoreAnswer {
+        match command {
             StoreCommand::Get { key } => StoreAnswer::Record(self.get(&key)),
             StoreCommand::GetMany { keys, bytes_max } => self.get_many(&keys, bytes_max),
             StoreCommand::Heads { keys } => StoreAnswer::Heads {
@@ -283,8 +284,21 @@ impl Store for Memory {
             StoreCommand::Sums { span } => self.sums(span),
             StoreCommand::Discard { heads } => self.discard(&heads),
             StoreCommand::Sweep { now, bury, limit } => self.sweep(now, bury, limit),
-        })
+        }
     }
+}
+
+impl Store for Memory {
+    fn submit(
+        &mut self,
+        _token: Token,
+        command: StoreCommand,
+        _now: Now,
+    ) -> Option<Result<StoreAnswer, StoreError>> {
+        Some(Ok(self.execute(command)))
+    }
+
+    fn flush(&mut self) {}
 
     fn stats(&self) -> Stats {
         Stats {
@@ -380,9 +394,7 @@ mod tests {
     }
 
     fn run(store: &mut Memory, command: StoreCommand) -> StoreAnswer {
-        store
-            .execute(command, Now::default())
-            .expect("memory never fails")
+        store.execute(command)
     }
 
     fn put(store: &mut Memory, record: Record) -> Vec<(u16, Version)> {

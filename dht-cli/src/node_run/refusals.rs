@@ -108,7 +108,11 @@ pub(super) fn refused(loaded: &Loaded, error: &StartError) -> Stop {
 pub(super) fn broken(stopped: &Stopped) -> Stop {
     let exit = match stopped {
         Stopped::Panicked => Exit::Internal,
-        Stopped::Left | Stopped::Killed | Stopped::Store | Stopped::Socket(_) => Exit::Failed,
+        Stopped::Left
+        | Stopped::Killed
+        | Stopped::Store(_)
+        | Stopped::Damaged(_)
+        | Stopped::Socket(_) => Exit::Failed,
     };
     Stop {
         exit,
