@@ -22,6 +22,7 @@ use std::fmt;
 use chord_core::event::{OpId, StoreAnswer, StoreCommand, StoreError};
 use chord_core::time::Now;
 
+pub mod disk;
 pub mod memory;
 
 /// Carries out store commands.

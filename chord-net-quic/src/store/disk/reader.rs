@@ -1,0 +1,60 @@
+//! The thread that reads: whatever waits is answered from one snapshot, the short first.
+
+use chord_core::event::{StoreCommand, StoreError};
+
+use crate::store::Answered;
+use crate::store::disk::Host;
+use crate::store::disk::fault::Fault;
+use crate::store::disk::queue::Job;
+
+/// Most commands answered from one snapshot: it keeps the pages of its moment from being
+/// used again.
+const BATCH: usize = 64;
+
+/// Works until the queue is closed.
+pub(super) fn run(host: &Host) {
+    while let Some(first) = host.reads.take() {
+        let mut jobs = vec![first];
+        while jobs.len() < BATCH
+            && let Some(job) = host.reads.take_now()
+        {
+            jobs.push(job);
+        }
+        if host.broken.get().is_some() {
+            host.answer(jobs.into_iter(), StoreError::Failed);
+            continue;
+        }
+        let (short, long): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(is_short);
+        answer(host, short);
+        for job in long {
+            answer(host, vec![job]);
+        }
+    }
+}
+
+/// A client waits for it, and it reads no page of records.
+fn is_short(job: &Job) -> bool {
+    matches!(job.command, StoreCommand::Get { .. })
+}
+
+fn answer(host: &Host, jobs: Vec<Job>) {
+    if jobs.is_empty() {
+        return;
+    }
+    let (tokens, commands): (Vec<_>, Vec<_>) =
+        jobs.into_iter().map(|job| (job.token, job.command)).unzip();
+    let results = match host.engine.read(&commands) {
+        Ok(answers) => answers
+            .into_iter()
+            .map(|answer| answer.ok_or(StoreError::Failed))
+            .collect(),
+        // The file could not be opened again for lack of room: nothing is lost.
+        Err(Fault::NoRoom) => vec![Err(StoreError::Full); tokens.len()],
+        Err(fault) => {
+            host.break_down(fault);
+            vec![Err(StoreError::Failed); tokens.len()]
+        }
+    };
+    let answers = tokens.into_iter().zip(results);
+    host.report(answers.map(|(token, result)| Answered { token, result }));
+}

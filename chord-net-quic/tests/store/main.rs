@@ -1,0 +1,5 @@
+//! The persistent store: against a model, across crashes, on disks that fail or rot.
+
+mod model;
+mod support;
+mod tape;

@@ -1,0 +1,219 @@
+//! Stores, records and clocks for the tests.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chord_core::event::{OpId, StoreAnswer, StoreCommand, StoreError};
+use chord_core::id::{Id, Span};
+use chord_core::message::{Head, Header, Key, OperationId, Record, Version};
+use chord_core::time::{Instant, Now};
+use chord_net_quic::store::disk::{Disk, Engine, Found, Medium, OpenError, Owner, Tuning};
+use chord_net_quic::store::memory::Memory;
+use chord_net_quic::store::{Broken, Report, Room, Store, Token};
+use tokio::sync::mpsc;
+
+/// The wall clock when the monotonic one was zero.
+pub(crate) const WALL: u64 = 1_700_000_000_000_000;
+
+/// Both clocks, `mono` after the beginning, none of them ever stepping.
+pub(crate) fn at(mono: u64) -> Now {
+    Now {
+        mono: Instant(mono),
+        wall: WALL + mono,
+    }
+}
+
+/// The clock of stores that are closed.
+pub(crate) fn late() -> Now {
+    at(1_000_000)
+}
+
+pub(crate) fn owner() -> Owner {
+    Owner {
+        cluster: "test".to_owned(),
+        id: Id::hash(b"me"),
+    }
+}
+
+/// Little memory: reads shall reach the disk.
+pub(crate) fn tuning() -> Tuning {
+    Tuning {
+        cache_bytes: 64 << 10,
+        check_below: 256 << 20,
+    }
+}
+
+pub(crate) fn open(medium: impl Medium + 'static) -> Result<(Engine, Found), OpenError> {
+    Engine::open(Arc::new(medium), &owner(), 1, at(0), tuning())
+}
+
+pub(crate) fn key(n: u64) -> Key {
+    Key::new(Bytes::from(format!("key {n}"))).expect("short and not empty")
+}
+
+/// A record that lives until `expires`; a tombstone without a value.
+pub(crate) fn record(n: u64, version: u64, value: Option<&[u8]>, expires: u64) -> Record {
+    Record {
+        key: key(n),
+        value: Bytes::copy_from_slice(value.unwrap_or_default()),
+        header: Header {
+            version: Version {
+                time: version,
+                writer: Id::hash(b"writer"),
+            },
+            operation: OperationId {
+                gateway: Id::hash(b"gateway"),
+                incarnation: 3,
+                counter: version,
+            },
+            copies: 3,
+            tombstone: value.is_none(),
+            expires: Instant(expires),
+            shadow: Instant(expires),
+        },
+    }
+}
+
+pub(crate) fn put(records: Vec<Record>) -> StoreCommand {
+    StoreCommand::Put { records }
+}
+
+pub(crate) fn discard(n: u64, version: u64) -> StoreCommand {
+    let version = Version {
+        time: version,
+        writer: Id::hash(b"writer"),
+    };
+    let heads = vec![Head {
+        key: key(n),
+        version,
+        copies: 3,
+    }];
+    StoreCommand::Discard { heads }
+}
+
+pub(crate) fn sweep(now: u64, bury: u64, limit: u32) -> StoreCommand {
+    StoreCommand::Sweep {
+        now: Instant(now),
+        bury: Instant(bury),
+        limit,
+    }
+}
+
+pub(crate) fn get(n: u64) -> StoreCommand {
+    StoreCommand::Get { key: key(n) }
+}
+
+/// Everything, in one page.
+pub(crate) fn everything() -> StoreCommand {
+    StoreCommand::Scan {
+        span: Span::whole(Id::MAX),
+        after: None,
+        bytes_max: u32::MAX,
+    }
+}
+
+/// The records of a page.
+pub(crate) fn page(answer: Option<StoreAnswer>) -> Vec<Record> {
+    match answer {
+        Some(StoreAnswer::Page { records, .. }) => records,
+        other => panic!("no page: {other:?}"),
+    }
+}
+
+/// What a store in memory answers.
+pub(crate) fn by_memory(memory: &mut Memory, command: StoreCommand) -> StoreAnswer {
+    let token = Token {
+        position: 0,
+        op: OpId(0),
+    };
+    let answer = memory.submit(token, command, at(0)).expect("at once");
+    answer.expect("memory never fails")
+}
+
+/// A store with its threads, driven as a driver would.
+pub(crate) struct Driven {
+    pub(crate) disk: Disk,
+    reports: mpsc::UnboundedReceiver<Report>,
+    next: u64,
+    pub(crate) rooms: Vec<Room>,
+    pub(crate) broken: Option<Broken>,
+}
+
+impl Driven {
+    pub(crate) fn new(engine: Engine) -> Self {
+        let (reporting, reports) = mpsc::unbounded_channel();
+        Self {
+            disk: Disk::start(engine, late, reporting).expect("threads"),
+            reports,
+            next: 0,
+            rooms: Vec::new(),
+            broken: None,
+        }
+    }
+
+    pub(crate) fn over(disk: Disk, reports: mpsc::UnboundedReceiver<Report>) -> Self {
+        Self {
+            disk,
+            reports,
+            next: 0,
+            rooms: Vec::new(),
+            broken: None,
+        }
+    }
+
+    /// Submits all at once and waits for every answer, in the order of the commands.
+    pub(crate) fn run(
+        &mut self,
+        commands: Vec<StoreCommand>,
+        now: Now,
+    ) -> Vec<Result<StoreAnswer, StoreError>> {
+        let first = self.next;
+        let mut answers = vec![None; commands.len()];
+        for command in commands {
+            let token = Token {
+                position: 7,
+                op: OpId(self.next),
+            };
+            answers[(self.next - first) as usize] = self.disk.submit(token, command, now);
+            self.next += 1;
+        }
+        self.disk.flush();
+        while answers.iter().any(Option::is_none) {
+            match self.reports.blocking_recv().expect("the store is held") {
+                Report::Answers(some) => {
+                    for answered in some {
+                        assert_eq!(answered.token.position, 7);
+                        let slot = &mut answers[(answered.token.op.0 - first) as usize];
+                        assert!(slot.is_none(), "answered twice");
+                        *slot = Some(answered.result);
+                    }
+                }
+                Report::Room(room) => self.rooms.push(room),
+                Report::Broken(broken) => self.broken = Some(broken),
+            }
+        }
+        answers.into_iter().flatten().collect()
+    }
+
+    pub(crate) fn one(&mut self, command: StoreCommand) -> Result<StoreAnswer, StoreError> {
+        self.run(vec![command], at(0)).remove(0)
+    }
+}
+
+/// Chance, the same each time (Steele et al., *Fast splittable pseudorandom number
+/// generators*, OOPSLA 2014).
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+}

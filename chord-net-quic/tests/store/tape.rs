@@ -1,0 +1,163 @@
+//! A disk that writes down everything that is done to it, and fails when told to.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chord_net_quic::store::disk::{Backend, Medium};
+use redb::StorageBackend;
+
+/// What was done to the disk.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Write { offset: u64, data: Vec<u8> },
+    Length(u64),
+    Sync,
+}
+
+impl Op {
+    /// What it does to the bytes.
+    pub(crate) fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Write { offset, data } => write(bytes, *offset, data),
+            Self::Length(length) => bytes.resize(*length as usize, 0),
+            Self::Sync => {}
+        }
+    }
+}
+
+/// Writes, also beyond the end.
+pub(crate) fn write(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
+    let (from, to) = (offset as usize, offset as usize + data.len());
+    if bytes.len() < to {
+        bytes.resize(to, 0);
+    }
+    bytes[from..to].copy_from_slice(data);
+}
+
+/// Which call fails.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fails {
+    /// The how-manyeth call from now on, reads included.
+    pub(crate) at: u64,
+    pub(crate) kind: io::ErrorKind,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) ops: Vec<Op>,
+    /// Whether `ops` are written down.
+    pub(crate) recording: bool,
+    pub(crate) calls: u64,
+    pub(crate) fails: Option<Fails>,
+    /// A sync has failed.
+    pub(crate) sync_failed: bool,
+    /// In 1/1,000.
+    pub(crate) fill: u32,
+    /// Growth beyond this finds no room.
+    pub(crate) room: Option<u64>,
+    pub(crate) set_aside: u32,
+}
+
+/// The disk.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tape(Arc<Mutex<State>>);
+
+impl Tape {
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+        let tape = Self::default();
+        tape.state().bytes = bytes;
+        tape
+    }
+
+    pub(crate) fn recording() -> Self {
+        let tape = Self::default();
+        tape.state().recording = true;
+        tape
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Operations so far.
+    pub(crate) fn length(&self) -> usize {
+        self.state().ops.len()
+    }
+
+    fn call(&self) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.state();
+        state.calls += 1;
+        match state.fails {
+            Some(Fails { at, kind }) if at == state.calls => Err(kind.into()),
+            _ => Ok(state),
+        }
+    }
+}
+
+impl Medium for Tape {
+    fn open(&self) -> io::Result<Backend> {
+        Ok(Backend::new(self.clone()))
+    }
+
+    fn fill(&self) -> io::Result<u32> {
+        Ok(self.state().fill)
+    }
+
+    fn set_aside(&self) -> io::Result<String> {
+        let mut state = self.state();
+        state.set_aside += 1;
+        Ok("elsewhere".to_owned())
+    }
+}
+
+impl StorageBackend for Tape {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.call()?.bytes.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let state = self.call()?;
+        let from = offset as usize;
+        let range = state.bytes.get(from..from + out.len());
+        out.copy_from_slice(range.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = self.call()?;
+        if state.room.is_some_and(|room| len > room) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        state.bytes.resize(len as usize, 0);
+        if state.recording {
+            state.ops.push(Op::Length(len));
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        match self.call() {
+            Ok(mut state) => {
+                if state.recording {
+                    state.ops.push(Op::Sync);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.state().sync_failed = true;
+                Err(error)
+            }
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut state = self.call()?;
+        write(&mut state.bytes, offset, data);
+        if state.recording {
+            let data = data.to_vec();
+            state.ops.push(Op::Write { offset, data });
+        }
+        Ok(())
+    }
+}
