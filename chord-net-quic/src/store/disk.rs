@@ -37,6 +37,7 @@ use crate::store::{Answered, Broken, Report, Stats, Store, Token};
 mod axis;
 mod engine;
 mod fault;
+mod handle;
 mod medium;
 mod meta;
 mod queue;

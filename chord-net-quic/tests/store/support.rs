@@ -7,7 +7,9 @@ use chord_core::event::{OpId, StoreAnswer, StoreCommand, StoreError};
 use chord_core::id::{Id, Span};
 use chord_core::message::{Head, Header, Key, OperationId, Record, Version};
 use chord_core::time::{Instant, Now};
-use chord_net_quic::store::disk::{Disk, Engine, Found, Medium, OpenError, Owner, Tuning};
+use chord_net_quic::store::disk::{
+    Disk, Engine, Found, Medium, OpenError, Owner, Tuning, panics_are_caught,
+};
 use chord_net_quic::store::memory::Memory;
 use chord_net_quic::store::{Broken, Report, Room, Store, Token};
 use tokio::sync::mpsc;
@@ -23,7 +25,8 @@ pub(crate) fn at(mono: u64) -> Now {
     }
 }
 
-/// The clock of stores that are closed.
+/// When stores are opened and closed. Never before anything else, so that the wall clock
+/// does not lie before what a store has seen.
 pub(crate) fn late() -> Now {
     at(1_000_000)
 }
@@ -43,8 +46,21 @@ pub(crate) fn tuning() -> Tuning {
     }
 }
 
+/// Panics that are caught say nothing: some tests cause thousands.
+pub(crate) fn quiet() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !panics_are_caught() {
+                report(info);
+            }
+        }));
+    });
+}
+
 pub(crate) fn open(medium: impl Medium + 'static) -> Result<(Engine, Found), OpenError> {
-    Engine::open(Arc::new(medium), &owner(), 1, at(0), tuning())
+    Engine::open(Arc::new(medium), &owner(), 1, late(), tuning())
 }
 
 pub(crate) fn key(n: u64) -> Key {

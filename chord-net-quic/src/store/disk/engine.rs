@@ -18,14 +18,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use chord_core::event::{StoreAnswer, StoreCommand};
 use chord_core::time::{Micros, Now};
-use redb::{
-    Builder, Database, DatabaseError, Durability, ReadableDatabase, StorageBackend, TableError,
-    WriteTransaction,
-};
+use redb::{DatabaseError, ReadableDatabase, StorageBackend, TableError};
 
 use crate::store::Stats;
 use crate::store::disk::axis::Axis;
 use crate::store::disk::fault::{Fault, caught};
+use crate::store::disk::handle::Handle;
 use crate::store::disk::medium::{Backend, Medium};
 use crate::store::disk::meta::{self, Owner, SCHEMA, State};
 use crate::store::disk::snapshot::Snapshot;
@@ -97,7 +95,7 @@ pub struct Engine {
     medium: Arc<dyn Medium>,
     tuning: Tuning,
     /// Empty while it is opened again for lack of room.
-    database: RwLock<Option<Database>>,
+    database: RwLock<Option<Handle>>,
     axis: Axis,
     state: Mutex<State>,
     /// Held by whoever writes: who waits for it waits until the file is whole again.
@@ -175,11 +173,8 @@ impl Engine {
             clock: 0,
             stats: Stats::default(),
         };
-        caught(|| {
-            begin_life(&database, owner, 0, axis, state, true)?;
-            Ok(database.close()?)
-        })?;
-        Ok(())
+        caught(|| begin_life(&database, owner, 0, axis, state, true))?;
+        Ok(database.close()?)
     }
 
     /// Writes a group: commands as long as `next` has some, then a commit, then the answers
@@ -209,12 +204,12 @@ impl Engine {
 
     fn group(
         &self,
-        database: &Database,
+        database: &Handle,
         now: Now,
         next: &mut dyn FnMut() -> Option<StoreCommand>,
     ) -> Result<Vec<Option<StoreAnswer>>, Fault> {
         let old = *self.lock_state();
-        let txn = begin(database)?;
+        let txn = database.begin()?;
         let mut tables = Tables::open(&txn, self.axis, old)?;
         let mut answers = Vec::new();
         while let Some(command) = next() {
@@ -246,17 +241,10 @@ impl Engine {
             .database
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let latched = database.take();
-        caught(|| {
-            drop(latched);
-            Ok(())
-        })?;
+        drop(database.take());
         let opened = match self.medium.open() {
-            Ok(backend) => caught(|| {
-                Ok(Builder::new()
-                    .set_cache_size(self.tuning.cache_bytes)
-                    .create_with_backend(backend)?)
-            }),
+            Ok(backend) => Handle::open(backend, self.tuning.cache_bytes)
+                .and_then(|opened| opened.map_err(Fault::from)),
             Err(error) => Err(error.into()),
         };
         match opened {
@@ -321,7 +309,7 @@ impl Engine {
         };
         let state = *self.lock_state();
         caught(|| {
-            let txn = begin(&database)?;
+            let txn = database.begin()?;
             let mut tables = Tables::open(&txn, self.axis, state)?;
             tables.state(State {
                 pulse: self.axis.pulse(now),
@@ -329,28 +317,13 @@ impl Engine {
             })?;
             meta::write(&mut tables.meta, "stopped", &[])?;
             drop(tables);
-            txn.commit()?;
-            Ok(database.close()?)
-        })
+            Ok(txn.commit()?)
+        })?;
+        database.close()
     }
 
     fn lock_state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Engine {
-    /// A handle to a damaged file may panic on its way out, too.
-    fn drop(&mut self) {
-        let slot = self
-            .database
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        let database = slot.take();
-        let _ = caught(|| {
-            drop(database);
-            Ok(())
-        });
     }
 }
 
@@ -363,7 +336,7 @@ struct Old {
 }
 
 impl Old {
-    fn read(database: &Database) -> Result<Option<Self>, OpenError> {
+    fn read(database: &Handle) -> Result<Option<Self>, OpenError> {
         let txn = database.begin_read()?;
         let table = match txn.open_table(META) {
             Ok(table) => table,
@@ -392,25 +365,20 @@ impl Old {
     }
 }
 
-fn database(backend: Backend, tuning: Tuning) -> Result<Database, OpenError> {
-    caught(|| {
-        let opened = Builder::new()
-            .set_cache_size(tuning.cache_bytes)
-            .create_with_backend(backend);
-        Ok(match opened {
-            Ok(database) => Ok(database),
-            Err(DatabaseError::DatabaseAlreadyOpen) => Err(OpenError::InUse),
-            Err(DatabaseError::UpgradeRequired(format)) => Err(OpenError::Newer {
-                schema: format.into(),
-                writer: "another version of redb".to_owned(),
-            }),
-            Err(error) => Err(error.into()),
-        })
-    })?
+fn database(backend: Backend, tuning: Tuning) -> Result<Handle, OpenError> {
+    match Handle::open(backend, tuning.cache_bytes)? {
+        Ok(database) => Ok(database),
+        Err(DatabaseError::DatabaseAlreadyOpen) => Err(OpenError::InUse),
+        Err(DatabaseError::UpgradeRequired(format)) => Err(OpenError::Newer {
+            schema: format.into(),
+            writer: "another version of redb".to_owned(),
+        }),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// After a stop that was not in order: is every page what it should be?
-fn check(database: &mut Database) -> Result<(), Fault> {
+fn check(database: &mut Handle) -> Result<(), Fault> {
     caught(|| {
         if database.check_integrity()? {
             return Ok(());
@@ -423,14 +391,14 @@ fn check(database: &mut Database) -> Result<(), Fault> {
 }
 
 fn begin_life(
-    database: &Database,
+    database: &Handle,
     owner: &Owner,
     incarnation: u32,
     axis: Axis,
     state: State,
     stopped: bool,
 ) -> Result<(), Fault> {
-    let txn = begin(database)?;
+    let txn = database.begin()?;
     let mut tables = Tables::open(&txn, axis, state)?;
     let rows: [(&str, &[u8]); 5] = [
         ("schema", &SCHEMA.to_be_bytes()),
@@ -450,13 +418,4 @@ fn begin_life(
     }
     drop(tables);
     Ok(txn.commit()?)
-}
-
-fn begin(database: &Database) -> Result<WriteTransaction, Fault> {
-    let mut txn = database.begin_write()?;
-    txn.set_durability(Durability::Immediate)
-        .map_err(|error| Fault::Failed(error.to_string()))?;
-    txn.set_two_phase_commit(true);
-    txn.set_quick_repair(true);
-    Ok(txn)
 }
