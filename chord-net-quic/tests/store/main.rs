@@ -1,6 +1,7 @@
 //! The persistent store: against a model, across crashes, on disks that fail or rot.
 
 mod crash;
+mod faults;
 mod images;
 mod model;
 mod support;

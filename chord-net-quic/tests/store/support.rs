@@ -28,7 +28,7 @@ pub(crate) fn at(mono: u64) -> Now {
 /// When stores are opened and closed. Never before anything else, so that the wall clock
 /// does not lie before what a store has seen.
 pub(crate) fn late() -> Now {
-    at(1_000_000)
+    at(1_000_000_000)
 }
 
 pub(crate) fn owner() -> Owner {

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use chord_core::event::{StoreAnswer, StoreCommand};
 use chord_core::time::{Micros, Now};
-use redb::{DatabaseError, ReadableDatabase, StorageBackend, TableError};
+use redb::{DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableError};
 
 use crate::store::Stats;
 use crate::store::disk::axis::Axis;
@@ -136,6 +136,7 @@ impl Engine {
         let state = State {
             pulse: axis.pulse(now),
             clock: last.map_or(0, |state| state.clock),
+            commits: last.map_or(0, |state| state.commits),
             stats: last.map_or_else(Stats::default, |state| state.stats),
         };
         caught(|| begin_life(&database, owner, incarnation, axis, state, false))?;
@@ -171,6 +172,7 @@ impl Engine {
         let state = State {
             pulse: axis.pulse(now),
             clock: 0,
+            commits: 0,
             stats: Stats::default(),
         };
         caught(|| begin_life(&database, owner, 0, axis, state, true))?;
@@ -189,17 +191,25 @@ impl Engine {
         next: &mut dyn FnMut() -> Option<StoreCommand>,
     ) -> Result<Vec<Option<StoreAnswer>>, Fault> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut group = Prepared::default();
         let result = caught(|| {
             let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-            self.group(database.as_ref().ok_or(Fault::NoRoom)?, now, next)
+            self.group(
+                database.as_ref().ok_or(Fault::NoRoom)?,
+                now,
+                next,
+                &mut group,
+            )
         });
         match result {
-            Err(Fault::NoRoom | Fault::Latched) => {
-                self.open_again()?;
-                Err(Fault::NoRoom)
-            }
-            other => other,
+            Ok(()) => {}
+            Err(Fault::NoRoom | Fault::Latched) => self.open_again(group.state)?,
+            Err(fault) => return Err(fault),
         }
+        if let Some(state) = group.state {
+            *self.lock_state() = state;
+        }
+        Ok(group.answers)
     }
 
     fn group(
@@ -207,52 +217,71 @@ impl Engine {
         database: &Handle,
         now: Now,
         next: &mut dyn FnMut() -> Option<StoreCommand>,
-    ) -> Result<Vec<Option<StoreAnswer>>, Fault> {
+        prepared: &mut Prepared,
+    ) -> Result<(), Fault> {
         let old = *self.lock_state();
         let txn = database.begin()?;
         let mut tables = Tables::open(&txn, self.axis, old)?;
-        let mut answers = Vec::new();
         while let Some(command) = next() {
-            answers.push(tables.apply(&command)?);
+            prepared.answers.push(tables.apply(&command)?);
         }
         let pulse = self.axis.pulse(now);
         let stale = pulse.axis.saturating_sub(old.pulse.axis) >= PULSE_MAX;
         if !tables.changed && !stale && !old.pulse.has_stepped(pulse) {
             // What was read is what the last commit left.
             drop(tables);
-            txn.abort()?;
-            return Ok(answers);
+            return Ok(txn.abort()?);
         }
         let new = State {
             pulse,
             clock: tables.clock,
+            commits: old.commits.saturating_add(1),
             stats: tables.stats,
         };
         tables.state(new)?;
         drop(tables);
-        txn.commit()?;
-        *self.lock_state() = new;
-        Ok(answers)
+        prepared.state = Some(new);
+        Ok(txn.commit()?)
     }
 
-    /// A failed write latches: only a new handle goes on, from the last commit.
-    fn open_again(&self) -> Result<(), Fault> {
-        let mut database = self
+    /// A failed write latches: only a new handle goes on. It finds the last commit, or, if
+    /// the failure came late enough, the group that was being committed.
+    fn open_again(&self, group: Option<State>) -> Result<(), Fault> {
+        let mut slot = self
             .database
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        drop(database.take());
+        drop(slot.take());
         let opened = match self.medium.open() {
             Ok(backend) => Handle::open(backend, self.tuning.cache_bytes)
                 .and_then(|opened| opened.map_err(Fault::from)),
             Err(error) => Err(error.into()),
         };
-        match opened {
-            Ok(fresh) => *database = Some(fresh),
-            Err(Fault::NoRoom) => {} // Tried again with the next group.
+        let database = match opened {
+            Ok(fresh) => slot.insert(fresh),
+            // Tried again with the next group.
+            Err(Fault::NoRoom) if group.is_none() => return Err(Fault::NoRoom),
+            Err(Fault::NoRoom) => {
+                return Err(Fault::Failed(
+                    "no room, and nobody knows what was written".to_owned(),
+                ));
+            }
             Err(fault) => return Err(fault),
-        }
-        Ok(())
+        };
+        caught(|| {
+            let found = state_of(database)?;
+            match group {
+                // Another commit makes sure that this one stays.
+                Some(group) if found.commits == group.commits => {
+                    let txn = database.begin()?;
+                    let mut tables = Tables::open(&txn, self.axis, group)?;
+                    tables.state(group)?;
+                    drop(tables);
+                    Ok(txn.commit()?)
+                }
+                Some(_) | None => Err(Fault::NoRoom),
+            }
+        })
     }
 
     /// Answers several commands that only read, from one snapshot; to others there is no
@@ -327,6 +356,14 @@ impl Engine {
     }
 }
 
+/// A group on its way.
+#[derive(Default)]
+struct Prepared {
+    answers: Vec<Option<StoreAnswer>>,
+    /// What its commit leaves, once it is tried.
+    state: Option<State>,
+}
+
 /// What the last life left.
 struct Old {
     owner: Owner,
@@ -352,17 +389,27 @@ impl Old {
         }
         let id = meta::read(&table, "id")?.unwrap_or_default();
         let id = <[u8; 20]>::try_from(id.as_slice()).map_err(|_| lacks("id"))?;
-        let state = meta::read(&table, "state")?.ok_or_else(|| lacks("state"))?;
         Ok(Some(Self {
             owner: Owner {
                 cluster: meta::text(&table, "cluster")?,
                 id: chord_core::id::Id(id),
             },
             incarnation: meta::number(&table, "incarnation")?.unwrap_or(0),
-            state: State::decode(&state).map_err(Fault::from)?,
+            state: state_in(&table)?,
             stopped: meta::read(&table, "stopped")?.is_some(),
         }))
     }
+}
+
+fn state_of(database: &Handle) -> Result<State, Fault> {
+    let txn = database.begin_read()?;
+    state_in(&txn.open_table(META)?)
+}
+
+fn state_in(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<State, Fault> {
+    let row = meta::read(table, "state")?;
+    let row = row.ok_or_else(|| Fault::Damaged("the store does not say its state".to_owned()))?;
+    Ok(State::decode(&row)?)
 }
 
 fn database(backend: Backend, tuning: Tuning) -> Result<Handle, OpenError> {

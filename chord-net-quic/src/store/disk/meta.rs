@@ -6,7 +6,7 @@
 //! | `writer` | the version that wrote it last, for people |
 //! | `cluster`, `id` | whose it is |
 //! | `incarnation` | 4: the life that opened it last |
-//! | `state` | axis 8, wall 8 (the [`Pulse`]), version clock 8, records 8, tombstones 8, bytes 8 |
+//! | `state` | axis 8, wall 8 (the [`Pulse`]), version clock 8, commits 8, records 8, tombstones 8, bytes 8 |
 //! | `stopped` | nothing; there if the last life ended in order |
 //!
 //! Rows that an older reader does not know are left alone: `schema` grows only when what is
@@ -39,6 +39,8 @@ pub(super) struct State {
     pub(super) pulse: Pulse,
     /// The highest version time ever stored.
     pub(super) clock: u64,
+    /// Groups ever committed: tells whether the last one was.
+    pub(super) commits: u64,
     pub(super) stats: Stats,
 }
 
@@ -47,12 +49,14 @@ impl State {
         let Self {
             pulse: Pulse { axis, wall },
             clock,
+            commits,
             stats,
         } = self;
         let fields = [
             axis,
             wall,
             clock,
+            commits,
             stats.records,
             stats.tombstones,
             stats.bytes,
@@ -64,7 +68,7 @@ impl State {
         let (fields, []) = bytes.as_chunks::<8>() else {
             return Err(Garbled);
         };
-        let &[axis, wall, clock, records, tombstones, held] = fields else {
+        let &[axis, wall, clock, commits, records, tombstones, held] = fields else {
             return Err(Garbled);
         };
         let number = u64::from_be_bytes;
@@ -74,6 +78,7 @@ impl State {
                 wall: number(wall),
             },
             clock: number(clock),
+            commits: number(commits),
             stats: Stats {
                 records: number(records),
                 tombstones: number(tombstones),
@@ -144,6 +149,7 @@ mod tests {
         let state = State {
             pulse: Pulse { axis: 1, wall: 2 },
             clock: 3,
+            commits: 7,
             stats: Stats {
                 records: 4,
                 tombstones: 5,

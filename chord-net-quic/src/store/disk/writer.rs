@@ -17,46 +17,80 @@ const GROUP_BYTES: usize = 256 << 10;
 /// A group that has been gathered for so long is committed.
 const GROUP_TIME: Micros = Micros::from_millis(1);
 
+/// After a write that found no room, puts are tried again this much later.
+const TRY_AGAIN: Micros = Micros::from_secs(1);
+
 /// Works until the queue is closed.
 pub(super) fn run(host: &Host) {
-    let mut room = Room::Enough;
+    let mut watch = Watch {
+        told: Room::Enough,
+        try_again: Instant(0),
+    };
     while let Some(first) = host.writes.take() {
         if host.broken.get().is_some() {
             host.answer([first].into_iter(), StoreError::Failed);
             continue;
         }
-        room = look(host, room);
-        let mut group = Group::of(first, room);
+        let refusing = watch.refuses(host, first.now.mono);
+        let mut group = Group::of(first, refusing);
         let now = group.now;
         let written = host.engine.write(now, &mut || group.next(host));
-        room = group.end(host, room, written);
+        group.end(host, &mut watch, written);
     }
 }
 
-/// How much room there is. Nobody knowing is no reason to refuse.
-fn look(host: &Host, before: Room) -> Room {
-    let room = match host.engine.medium().fill() {
-        Ok(fill) if fill >= FILL_MAX => Room::Nearly,
-        Ok(_) | Err(_) => Room::Enough,
-    };
-    tell(host, before, room)
+/// How much room there is, as far as anybody was told.
+struct Watch {
+    told: Room,
+    try_again: Instant,
 }
 
-/// Says so when it has become too little, or enough again.
-fn tell(host: &Host, before: Room, room: Room) -> Room {
-    if (before == Room::Enough) != (room == Room::Enough) {
-        let _ = host.reports.send(Report::Room(room));
+impl Watch {
+    /// Whether puts are refused for now. Nobody knowing how full the disk is, is no reason.
+    fn refuses(&mut self, host: &Host, now: Instant) -> bool {
+        if host
+            .engine
+            .medium()
+            .fill()
+            .is_ok_and(|fill| fill >= FILL_MAX)
+        {
+            self.tell(host, Room::Nearly);
+            return true;
+        }
+        match self.told {
+            Room::Enough => false,
+            Room::Nearly => {
+                self.tell(host, Room::Enough);
+                false
+            }
+            // Only a put that finds room proves that there is some: a quota shows nowhere.
+            Room::None => now < self.try_again,
+        }
     }
-    room
+
+    fn found_none(&mut self, host: &Host, now: Instant) {
+        self.try_again = now + TRY_AGAIN;
+        self.tell(host, Room::None);
+    }
+
+    fn tell(&mut self, host: &Host, room: Room) {
+        if self.told != room {
+            self.told = room;
+            let _ = host.reports.send(Report::Room(room));
+        }
+    }
 }
 
 /// A group while it is gathered.
 struct Group {
     first: Option<Job>,
     now: Now,
-    room: Room,
+    /// Puts are.
+    refusing: bool,
     began: Instant,
     bytes: usize,
+    /// Something was put.
+    grew: bool,
     /// Whose commands are in the group, in order.
     tokens: Vec<Token>,
     /// Answered without the disk.
@@ -64,13 +98,14 @@ struct Group {
 }
 
 impl Group {
-    fn of(first: Job, room: Room) -> Self {
+    fn of(first: Job, refusing: bool) -> Self {
         Self {
             now: first.now,
             first: Some(first),
-            room,
+            refusing,
             began: clock::mono(),
             bytes: 0,
+            grew: false,
             tokens: Vec::new(),
             refused: Vec::new(),
         }
@@ -84,13 +119,15 @@ impl Group {
                 None if self.is_full() => return None,
                 None => host.writes.take_now()?,
             };
-            if self.room != Room::Enough && grows(&job.command) {
+            let grows = grows(&job.command);
+            if self.refusing && grows {
                 self.refused.push(Answered {
                     token: job.token,
                     result: Err(StoreError::Full),
                 });
                 continue;
             }
+            self.grew |= grows;
             self.bytes = self.bytes.saturating_add(job.weight);
             self.tokens.push(job.token);
             return Some(job.command);
@@ -101,33 +138,35 @@ impl Group {
         self.bytes >= GROUP_BYTES || clock::mono().since(self.began) >= GROUP_TIME
     }
 
-    /// Sends every answer there is, and says how much room there is now.
+    /// Sends every answer there is.
     fn end(
         mut self,
         host: &Host,
-        room: Room,
+        watch: &mut Watch,
         written: Result<Vec<Option<StoreAnswer>>, Fault>,
-    ) -> Room {
+    ) {
         // It failed before the first command was asked for.
         self.tokens.extend(self.first.take().map(|job| job.token));
-        let (results, room): (Vec<_>, Room) = match written {
+        let results: Vec<_> = match written {
             Ok(answers) => {
+                if self.grew {
+                    watch.tell(host, Room::Enough);
+                }
                 let result = |answer: Option<StoreAnswer>| answer.ok_or(StoreError::Failed);
-                (answers.into_iter().map(result).collect(), room)
+                answers.into_iter().map(result).collect()
             }
             Err(Fault::NoRoom) => {
-                let room = tell(host, room, Room::None);
-                (vec![Err(StoreError::Full); self.tokens.len()], room)
+                watch.found_none(host, self.now.mono);
+                vec![Err(StoreError::Full); self.tokens.len()]
             }
             Err(fault) => {
                 host.break_down(fault);
-                (vec![Err(StoreError::Failed); self.tokens.len()], room)
+                vec![Err(StoreError::Failed); self.tokens.len()]
             }
         };
         let answered = self.tokens.into_iter().zip(results);
         let answered = answered.map(|(token, result)| Answered { token, result });
         host.report(self.refused.into_iter().chain(answered));
-        room
     }
 }
 
