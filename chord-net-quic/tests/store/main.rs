@@ -4,5 +4,6 @@ mod crash;
 mod faults;
 mod images;
 mod model;
+mod rot;
 mod support;
 mod tape;
