@@ -28,8 +28,9 @@ pub struct NodeConfig {
     /// Any members, as `host:port`, resolved again on each try. Empty founds a ring, unless
     /// `data_dir` remembers a peer.
     pub join: Vec<String>,
-    /// Where incarnation, known peers and the reset key survive a restart. `None`: nothing
-    /// survives, and the incarnation is the wall time of the start in seconds.
+    /// Where incarnation, known peers, the reset key and, if they are kept there, the records
+    /// survive a restart. `None`: nothing survives, and the incarnation is the wall time of
+    /// the start in seconds.
     pub data_dir: Option<PathBuf>,
     /// Ring positions of this host, 1 to [`POSITIONS_MAX`].
     pub positions: u16,
@@ -47,6 +48,9 @@ pub enum StoreKind {
     /// In memory: gone with the process.
     #[default]
     Memory,
+    /// In `store.redb` in the data directory, which must be set: what is acknowledged is
+    /// there after a crash.
+    Redb,
 }
 
 /// How a record is to be stored. The default leaves everything to the owner.
@@ -144,6 +148,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// Records are to be kept on disk, and nobody said where.
+    #[error("a store on disk needs a data directory")]
+    NoDataDir,
     /// Another process uses the data directory.
     #[error("{} is in use by another process", .0.display())]
     Locked(PathBuf),
@@ -168,6 +175,14 @@ pub enum StartError {
         found: String,
         /// Who we are.
         expected: String,
+    },
+    /// The store could not be opened; what it holds is as it was.
+    #[error("{}: the store does not open: {why}", .path.display())]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
     },
     /// A file in the data directory could not be read or written, or makes no sense.
     #[error("{}: {source}", .path.display())]

@@ -2,12 +2,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 
 use chord_core::event::Restored;
 use chord_core::id::Id;
 use chord_core::node::Node;
 use chord_core::peer::Addr;
+use chord_core::time::Micros;
 use chord_core::wire::{Hello, WIRE_VERSION};
 use tokio::sync::{mpsc, watch};
 
@@ -22,13 +24,18 @@ use crate::lines::Lines;
 use crate::link::Shared;
 use crate::peers::{Local, Peers};
 use crate::state::{self, State};
-use crate::store::{Report, Store, memory::Memory};
+use crate::store::disk::{Disk, Folder, OpenError, Opened, Owner, SCHEMA};
+use crate::store::memory::Memory;
+use crate::store::{Report, Store};
 use crate::tasks::Tasks;
 
 /// Places in the inbox of links; a full one makes them read more slowly.
 const INBOX: usize = 1_024;
 /// Places in the inbox of handles; a full one makes them wait.
 const ASKS: usize = 1_024;
+
+/// A wall clock this far before the last write is worth an alarm.
+const CLOCK_BEHIND: Micros = Micros::from_secs(1);
 
 /// What a handle needs of a host that runs.
 #[derive(Clone, Debug)]
@@ -54,7 +61,13 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
     }
     let host = config.identity.node_id()?;
     let cluster = config.identity.cluster().to_string();
-    let life = Life::begin(config.data_dir.as_deref(), &cluster, host)?;
+    let dir = config.data_dir.as_deref();
+    let mut life = Life::begin(dir, &cluster, host)?;
+    let (reporting, reports) = mpsc::unbounded_channel();
+    let store = match config.store {
+        StoreKind::Memory => Box::new(Memory::new()),
+        StoreKind::Redb => life.open_store(dir, &cluster, host, reporting)?,
+    };
     let (socket, addr) = bind(listen, config.advertise)?;
     let me = Local {
         host,
@@ -72,7 +85,6 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
     let nodes = nodes(&me, config.ring, &life.restored)?;
     let (tasks, stopped) = Tasks::new();
     let (inbox, heard) = mpsc::channel(INBOX);
-    let (reporting, reports) = mpsc::unbounded_channel();
     let (asks, asked) = mpsc::channel(ASKS);
     let shared = Shared::new(tasks.clone(), inbox);
     let identity = config.identity;
@@ -95,7 +107,7 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
     ));
     let driver = Driver {
         state: life.state,
-        store: open_store(config.store, reporting),
+        store,
         ..Driver::new(nodes, me, endpoint.clone(), identity.clone(), board.clone())
     };
     let ends = tasks.clone();
@@ -168,7 +180,7 @@ struct Life {
 }
 
 impl Life {
-    fn begin(dir: Option<&std::path::Path>, cluster: &str, host: Id) -> Result<Self, StartError> {
+    fn begin(dir: Option<&Path>, cluster: &str, host: Id) -> Result<Self, StartError> {
         let Some(dir) = dir else {
             return Ok(Self {
                 state: None,
@@ -185,6 +197,67 @@ impl Life {
             restored,
             reset_key,
         })
+    }
+}
+
+impl Life {
+    /// Opens the store on disk, which remembers lives and versions too: neither a lost file
+    /// nor a lost store takes the host back.
+    fn open_store(
+        &mut self,
+        dir: Option<&Path>,
+        cluster: &str,
+        host: Id,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Result<Box<dyn Store>, StartError> {
+        let dir = dir.ok_or(StartError::NoDataDir)?;
+        let owner = Owner {
+            cluster: cluster.to_owned(),
+            id: host,
+        };
+        let opened = Disk::open(dir, &owner, self.incarnation, reports);
+        let (disk, opened) = opened.map_err(|error| does_not_open(error, dir, &owner))?;
+        let Opened { found, damaged } = opened;
+        self.incarnation = found.incarnation;
+        self.restored.clock = self.restored.clock.max(found.clock);
+        if let Some(why) = damaged {
+            tracing::error!(
+                why,
+                "the store was damaged: this host begins with an empty one"
+            );
+        }
+        if found.crashed {
+            tracing::info!("the store was not closed in order: nothing acknowledged is lost");
+        }
+        if found.clock_behind >= CLOCK_BEHIND {
+            tracing::error!(
+                by_ms = found.clock_behind.as_millis(),
+                "the wall clock lies before the last write: set the clock of this host"
+            );
+        }
+        Ok(Box::new(disk))
+    }
+}
+
+fn does_not_open(error: OpenError, dir: &Path, owner: &Owner) -> StartError {
+    let path = Folder::new(dir).path();
+    match error {
+        OpenError::InUse => StartError::Locked(dir.to_owned()),
+        OpenError::Newer { schema, writer } => StartError::Newer {
+            path,
+            found: schema,
+            known: SCHEMA,
+            writer,
+        },
+        OpenError::Foreign(found) => StartError::Foreign {
+            path,
+            found: found.to_string(),
+            expected: owner.to_string(),
+        },
+        OpenError::Fault(fault) => StartError::Store {
+            path,
+            why: fault.to_string(),
+        },
     }
 }
 
@@ -232,11 +305,5 @@ fn seed() -> u64 {
     match getrandom::fill(&mut bytes) {
         Ok(()) => u64::from_le_bytes(bytes),
         Err(_) => clock::wall(),
-    }
-}
-
-fn open_store(kind: StoreKind, _reports: mpsc::UnboundedSender<Report>) -> Box<dyn Store> {
-    match kind {
-        StoreKind::Memory => Box::new(Memory::new()),
     }
 }

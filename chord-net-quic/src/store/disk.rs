@@ -50,7 +50,7 @@ mod writer;
 pub use engine::{Engine, Found, OpenError, Tuning};
 pub use fault::{Fault, panics_are_caught};
 pub use medium::{Backend, Folder, Medium};
-pub use meta::Owner;
+pub use meta::{Owner, SCHEMA};
 use queue::{Job, Queue};
 
 /// From this share of the file system on, in 1/1,000, puts are refused.

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -23,6 +24,17 @@ pub enum Fault {
     Failed(String),
     /// What the disk holds makes no sense.
     Damaged(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoom => write!(f, "there is no room on the disk"),
+            Self::Latched => write!(f, "an earlier write failed"),
+            Self::Failed(why) => write!(f, "the disk failed: {why}"),
+            Self::Damaged(why) => write!(f, "it is damaged: {why}"),
+        }
+    }
 }
 
 thread_local! {

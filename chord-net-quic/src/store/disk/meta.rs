@@ -12,6 +12,8 @@
 //! Rows that an older reader does not know are left alone: `schema` grows only when what is
 //! known changes its meaning. `sums` is kept free for the range fingerprints of repair.
 
+use std::fmt;
+
 use chord_core::id::Id;
 use redb::{ReadableTable, Table};
 use twox_hash::XxHash3_64;
@@ -22,7 +24,7 @@ use crate::store::disk::fault::Fault;
 use crate::store::disk::record::Garbled;
 
 /// The newest layout that this version knows.
-pub(super) const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 1;
 
 /// Whose store it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +33,12 @@ pub struct Owner {
     pub cluster: String,
     /// The host's id.
     pub id: Id,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.id, self.cluster)
+    }
 }
 
 /// The row that changes with every commit.
