@@ -29,8 +29,7 @@ fn bytes(in_order: bool) -> Vec<u8> {
         engine.close(late()).expect("closes");
     }
     drop(engine);
-    let bytes = std::mem::take(&mut tape.state().bytes);
-    bytes
+    std::mem::take(&mut tape.state().bytes)
 }
 
 /// What became of the store at one damaged place.
