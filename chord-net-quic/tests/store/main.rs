@@ -7,3 +7,4 @@ mod model;
 mod rot;
 mod support;
 mod tape;
+mod threads;

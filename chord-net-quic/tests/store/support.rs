@@ -150,7 +150,8 @@ pub(crate) fn by_memory(memory: &mut Memory, command: StoreCommand) -> StoreAnsw
 pub(crate) struct Driven {
     pub(crate) disk: Disk,
     reports: mpsc::UnboundedReceiver<Report>,
-    next: u64,
+    /// By number of the command.
+    answers: Vec<Option<Result<StoreAnswer, StoreError>>>,
     pub(crate) rooms: Vec<Room>,
     pub(crate) broken: Option<Broken>,
 }
@@ -158,22 +159,74 @@ pub(crate) struct Driven {
 impl Driven {
     pub(crate) fn new(engine: Engine) -> Self {
         let (reporting, reports) = mpsc::unbounded_channel();
-        Self {
-            disk: Disk::start(engine, late, reporting).expect("threads"),
-            reports,
-            next: 0,
-            rooms: Vec::new(),
-            broken: None,
-        }
+        let disk = Disk::start(engine, late, reporting).expect("threads");
+        Self::over(disk, reports)
     }
 
     pub(crate) fn over(disk: Disk, reports: mpsc::UnboundedReceiver<Report>) -> Self {
         Self {
             disk,
             reports,
-            next: 0,
+            answers: Vec::new(),
             rooms: Vec::new(),
             broken: None,
+        }
+    }
+
+    /// Submits all at once; returns the number of the first.
+    pub(crate) fn submit(&mut self, commands: Vec<StoreCommand>, now: Now) -> usize {
+        let first = self.answers.len();
+        for command in commands {
+            let token = Token {
+                position: 7,
+                op: OpId(self.answers.len() as u64),
+            };
+            let answer = self.disk.submit(token, command, now);
+            self.answers.push(answer);
+        }
+        self.disk.flush();
+        first
+    }
+
+    /// The answer to a command, if it has come.
+    pub(crate) fn answered(&self, number: usize) -> Option<&Result<StoreAnswer, StoreError>> {
+        self.answers[number].as_ref()
+    }
+
+    /// Waits for the answer to a command.
+    pub(crate) fn wait(&mut self, number: usize) -> Result<StoreAnswer, StoreError> {
+        loop {
+            if let Some(answer) = &self.answers[number] {
+                return answer.clone();
+            }
+            self.hear();
+        }
+    }
+
+    /// Waits for the first report of refusals, and says how many there are.
+    pub(crate) fn await_refusals(&mut self) -> usize {
+        loop {
+            let full = |answer: &&Option<_>| **answer == Some(Err(StoreError::Full));
+            let count = self.answers.iter().filter(full).count();
+            if count > 0 {
+                return count;
+            }
+            self.hear();
+        }
+    }
+
+    fn hear(&mut self) {
+        match self.reports.blocking_recv().expect("the store is held") {
+            Report::Answers(some) => {
+                for answered in some {
+                    assert_eq!(answered.token.position, 7);
+                    let slot = &mut self.answers[answered.token.op.0 as usize];
+                    assert!(slot.is_none(), "answered twice");
+                    *slot = Some(answered.result);
+                }
+            }
+            Report::Room(room) => self.rooms.push(room),
+            Report::Broken(broken) => self.broken = Some(broken),
         }
     }
 
@@ -183,32 +236,10 @@ impl Driven {
         commands: Vec<StoreCommand>,
         now: Now,
     ) -> Vec<Result<StoreAnswer, StoreError>> {
-        let first = self.next;
-        let mut answers = vec![None; commands.len()];
-        for command in commands {
-            let token = Token {
-                position: 7,
-                op: OpId(self.next),
-            };
-            answers[(self.next - first) as usize] = self.disk.submit(token, command, now);
-            self.next += 1;
-        }
-        self.disk.flush();
-        while answers.iter().any(Option::is_none) {
-            match self.reports.blocking_recv().expect("the store is held") {
-                Report::Answers(some) => {
-                    for answered in some {
-                        assert_eq!(answered.token.position, 7);
-                        let slot = &mut answers[(answered.token.op.0 - first) as usize];
-                        assert!(slot.is_none(), "answered twice");
-                        *slot = Some(answered.result);
-                    }
-                }
-                Report::Room(room) => self.rooms.push(room),
-                Report::Broken(broken) => self.broken = Some(broken),
-            }
-        }
-        answers.into_iter().flatten().collect()
+        let first = self.submit(commands, now);
+        (first..self.answers.len())
+            .map(|number| self.wait(number))
+            .collect()
     }
 
     pub(crate) fn one(&mut self, command: StoreCommand) -> Result<StoreAnswer, StoreError> {

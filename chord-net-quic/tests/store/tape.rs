@@ -1,7 +1,7 @@
 //! A disk that writes down everything that is done to it, and fails when told to.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use chord_net_quic::store::disk::{Backend, Medium};
 use redb::StorageBackend;
@@ -57,11 +57,15 @@ pub(crate) struct State {
     /// Growth beyond this finds no room.
     pub(crate) room: Option<u64>,
     pub(crate) set_aside: u32,
+    /// Syncs do not return until this is lifted.
+    pub(crate) held: bool,
+    /// A sync waits for that.
+    pub(crate) waiting: bool,
 }
 
 /// The disk.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tape(Arc<Mutex<State>>);
+pub(crate) struct Tape(Arc<(Mutex<State>, Condvar)>);
 
 impl Tape {
     pub(crate) fn of(bytes: Vec<u8>) -> Self {
@@ -77,7 +81,24 @@ impl Tape {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets no sync return from now on.
+    pub(crate) fn hold(&self) {
+        self.state().held = true;
+    }
+
+    /// Waits until a sync waits.
+    pub(crate) fn await_sync(&self) {
+        let seen = self.0.1.wait_while(self.state(), |state| !state.waiting);
+        drop(seen.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Lets them all return.
+    pub(crate) fn release(&self) {
+        self.state().held = false;
+        self.0.1.notify_all();
     }
 
     /// Operations so far.
@@ -139,6 +160,11 @@ impl StorageBackend for Tape {
     fn sync_data(&self) -> io::Result<()> {
         match self.call() {
             Ok(mut state) => {
+                while state.held {
+                    state.waiting = true;
+                    self.0.1.notify_all();
+                    state = self.0.1.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
                 if state.recording {
                     state.ops.push(Op::Sync);
                 }
