@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 use sha1::{Digest, Sha1};
 
 use crate::id::{Id, Span};
-use crate::message::Head;
+use crate::message::{Head, Version};
 
 /// Parts that a span is cut into at most.
 pub const PARTS: usize = 32;
@@ -39,11 +39,17 @@ impl Sum {
     /// What one record adds.
     #[must_use]
     pub fn of(head: &Head) -> Self {
+        Self::at(head.key.position(), head.version, head.copies)
+    }
+
+    /// What the record at a position adds.
+    #[must_use]
+    pub fn at(position: Id, version: Version, copies: u8) -> Self {
         let mut hash = Sha1::new();
-        hash.update(head.key.position().0);
-        hash.update(head.version.time.to_be_bytes());
-        hash.update(head.version.writer.0);
-        hash.update([head.copies]);
+        hash.update(position.0);
+        hash.update(version.time.to_be_bytes());
+        hash.update(version.writer.0);
+        hash.update([copies]);
         let digest = hash.finalize();
         let (first, _) = digest.split_at(16);
         let mut bytes = [0; 16];
@@ -176,42 +182,59 @@ impl Leaves {
     }
 
     /// What a store answers to [`StoreCommand::Sums`](crate::event::StoreCommand::Sums):
-    /// whole leaves from here, the ends of the span from `edge`, which lists a span that
-    /// lies within one leaf.
+    /// whole leaves from here, the ends of the span from `edge`; see [`answer`].
     ///
     /// # Errors
     /// The first of `edge`.
     pub fn answer<E>(
         &self,
         span: Span,
-        mut edge: impl FnMut(Span) -> Result<Vec<Head>, E>,
+        edge: impl FnMut(Span) -> Result<Vec<Head>, E>,
     ) -> Result<Vec<PartSum>, E> {
-        let mut found = Vec::new();
-        for (index, part) in (0_u8..).zip(parts(span)) {
-            let mut sums: BTreeMap<u8, Sum> = BTreeMap::new();
-            let mut add = |copies: u8, sum: Sum| {
-                let entry = sums.entry(copies).or_default();
-                *entry = entry.plus(sum);
-            };
-            let (whole, ends) = whole_leaves(part);
-            for end in ends.into_iter().flatten() {
-                edge(end)?
-                    .iter()
-                    .for_each(|head| add(head.copies, Sum::of(head)));
-            }
-            for (first, last) in whole.into_iter().flatten() {
-                let range = self.sums.range((first, 0)..=(last, u8::MAX));
-                range.for_each(|(&(_, copies), &sum)| add(copies, sum));
-            }
-            let nonzero = sums.into_iter().filter(|(_, sum)| *sum != Sum::default());
-            found.extend(nonzero.map(|(copies, sum)| PartSum {
-                part: index,
-                copies,
-                sum,
-            }));
-        }
-        Ok(found)
+        let whole = |first, last| {
+            let range = self.sums.range((first, 0)..=(last, u8::MAX));
+            Ok(range.map(|(&(_, copies), &sum)| (copies, sum)).collect())
+        };
+        answer(span, whole, edge)
     }
+}
+
+/// The sums of the parts of a span: `whole` gives copies and sums of a range of leaves from
+/// the first to the last, `edge` lists a span that lies within one leaf.
+///
+/// # Errors
+/// The first of either.
+pub fn answer<E>(
+    span: Span,
+    mut whole: impl FnMut(u16, u16) -> Result<Vec<(u8, Sum)>, E>,
+    mut edge: impl FnMut(Span) -> Result<Vec<Head>, E>,
+) -> Result<Vec<PartSum>, E> {
+    let mut found = Vec::new();
+    for (index, part) in (0_u8..).zip(parts(span)) {
+        let mut sums: BTreeMap<u8, Sum> = BTreeMap::new();
+        let mut add = |copies: u8, sum: Sum| {
+            let entry = sums.entry(copies).or_default();
+            *entry = entry.plus(sum);
+        };
+        let (leaves, ends) = whole_leaves(part);
+        for end in ends.into_iter().flatten() {
+            let heads = edge(end)?;
+            heads
+                .iter()
+                .for_each(|head| add(head.copies, Sum::of(head)));
+        }
+        for (first, last) in leaves.into_iter().flatten() {
+            let sums = whole(first, last)?;
+            sums.into_iter().for_each(|(copies, sum)| add(copies, sum));
+        }
+        let nonzero = sums.into_iter().filter(|(_, sum)| *sum != Sum::default());
+        found.extend(nonzero.map(|(copies, sum)| PartSum {
+            part: index,
+            copies,
+            sum,
+        }));
+    }
+    Ok(found)
 }
 
 /// Ranges of leaves that lie in a span as a whole, and what of it lies in others.

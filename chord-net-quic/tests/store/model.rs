@@ -35,8 +35,14 @@ fn commands() -> impl Strategy<Value = Vec<StoreCommand>> {
             heads: vec![Head { key: key(n), version: version(time), copies: 1 }],
         }),
         1 => (0..24_u64).prop_map(|n| StoreCommand::Get { key: key(n) }),
-        1 => (0..24_u64, 0..24_u64).prop_map(|(a, b)| StoreCommand::GetMany {
+        1 => (0..24_u64, 0..24_u64, 0..400_u32).prop_map(|(a, b, bytes_max)| {
+            StoreCommand::GetMany { keys: vec![key(a), key(b)], bytes_max }
+        }),
+        1 => (0..24_u64, 0..24_u64).prop_map(|(a, b)| StoreCommand::Heads {
             keys: vec![key(a), key(b)],
+        }),
+        2 => (0..24_u64, 0..24_u64).prop_map(|(from, upto)| StoreCommand::Sums {
+            span: Span::new(key(from).position(), key(upto).position()),
         }),
         3 => (0..24_u64, 0..24_u64, proptest::option::of(0..24_u64), 0..900_u32, any::<bool>())
             .prop_map(|(from, upto, after, bytes_max, lists)| {
@@ -96,10 +102,13 @@ proptest! {
         }
         prop_assert_eq!(engine.stats(), memory.stats());
         let all = page(Some(by_memory(&mut memory, everything())));
+        let whole = StoreCommand::Sums { span: Span::whole(key(0).position()) };
+        let sums = by_memory(&mut memory, whole.clone());
         drop(engine);
         let (engine, _) = open(tape).expect("a sound disk");
         prop_assert_eq!(engine.stats(), memory.stats());
         prop_assert_eq!(page(engine.read(&[everything()]).expect("reads").remove(0)), all);
+        prop_assert_eq!(engine.read(&[whole]).expect("reads").remove(0), Some(sums));
     }
 }
 
@@ -131,7 +140,10 @@ fn a_value_of_the_largest_size_and_a_page_of_many_come_back() {
     engine.write(at(0), &mut || puts.next()).expect("writes");
     let keys = (0..20).map(key).collect();
     let answers = engine
-        .read(&[StoreCommand::GetMany { keys }])
+        .read(&[StoreCommand::GetMany {
+            keys,
+            bytes_max: 16 << 20,
+        }])
         .expect("reads");
     let records = page(answers.into_iter().next().flatten());
     assert!(

@@ -3,20 +3,18 @@
 use chord_core::event::{StoreAnswer, StoreCommand};
 use chord_core::id::{Id, Span};
 use chord_core::message::{Head, Key, Record};
+use chord_core::sums;
 use redb::{ReadOnlyTable, ReadTransaction};
 
 use crate::store::disk::axis::Axis;
 use crate::store::disk::fault::Fault;
 use crate::store::disk::record::{self, Stored};
-use crate::store::disk::tables::DATA;
-
-/// Most bytes that one answer to `GetMany` holds beyond its first record; the rest is left
-/// out like a miss, and whoever needs it asks again.
-const MANY_MAX: usize = 16 << 20;
+use crate::store::disk::tables::{DATA, SUMS, sum_of};
 
 /// One moment of the store.
 pub(super) struct Snapshot {
     data: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    sums: ReadOnlyTable<&'static [u8; 3], &'static [u8; 16]>,
     axis: Axis,
 }
 
@@ -24,6 +22,7 @@ impl Snapshot {
     pub(super) fn of(txn: &ReadTransaction, axis: Axis) -> Result<Self, Fault> {
         Ok(Self {
             data: txn.open_table(DATA)?,
+            sums: txn.open_table(SUMS)?,
             axis,
         })
     }
@@ -32,7 +31,9 @@ impl Snapshot {
     pub(super) fn answer(&self, command: &StoreCommand) -> Result<Option<StoreAnswer>, Fault> {
         Ok(Some(match command {
             StoreCommand::Get { key } => StoreAnswer::Record(self.get(key)?),
-            StoreCommand::GetMany { keys } => self.get_many(keys)?,
+            StoreCommand::GetMany { keys, bytes_max } => self.get_many(keys, *bytes_max)?,
+            StoreCommand::Heads { keys } => self.heads(keys)?,
+            StoreCommand::Sums { span } => self.sums(*span)?,
             StoreCommand::Scan {
                 span,
                 after,
@@ -60,21 +61,63 @@ impl Snapshot {
         Ok(Some(stored.record(key.clone(), self.axis)))
     }
 
-    fn get_many(&self, keys: &[Key]) -> Result<StoreAnswer, Fault> {
-        let (mut records, mut total) = (Vec::new(), 0_usize);
+    fn get_many(&self, keys: &[Key], bytes_max: u32) -> Result<StoreAnswer, Fault> {
+        let mut records = Page::new(bytes_max);
         for key in keys {
-            if total > MANY_MAX {
-                break;
-            }
             if let Some(record) = self.get(key)? {
-                total = total.saturating_add(record.size());
-                records.push(record);
+                let size = record.size();
+                if !records.add(record, size) {
+                    break;
+                }
             }
         }
         Ok(StoreAnswer::Page {
-            records,
-            more: false,
+            records: records.items,
+            more: records.more,
         })
+    }
+
+    fn heads(&self, keys: &[Key]) -> Result<StoreAnswer, Fault> {
+        let mut heads = Vec::new();
+        for key in keys {
+            let place = record::place(key);
+            if let Some(bytes) = self.data.get(place.as_slice())? {
+                let stored = record::decode(&place, bytes.value())?;
+                heads.push(self.head(key.clone(), &stored));
+            }
+        }
+        let more = false;
+        Ok(StoreAnswer::Heads { heads, more })
+    }
+
+    fn head(&self, key: Key, stored: &Stored<'_>) -> Head {
+        Head {
+            key,
+            version: stored.version(),
+            copies: stored.header(self.axis).copies,
+        }
+    }
+
+    fn sums(&self, span: Span) -> Result<StoreAnswer, Fault> {
+        let whole = |first: u16, last: u16| {
+            let ([a, b], [c, d]) = (first.to_be_bytes(), last.to_be_bytes());
+            let rows = self.sums.range::<&[u8; 3]>(&[a, b, 0]..=&[c, d, u8::MAX])?;
+            rows.map(|row| {
+                let (row, sum) = row?;
+                Ok((row.value()[2], sum_of(sum.value())))
+            })
+            .collect()
+        };
+        let edge = |edge: Span| {
+            let mut heads = Vec::new();
+            self.walk(edge, None, |key, stored| {
+                heads.push(self.head(key, stored));
+                true
+            })?;
+            Ok::<_, Fault>(heads)
+        };
+        let sums = sums::answer(span, whole, edge)?;
+        Ok(StoreAnswer::Sums { sums })
     }
 
     fn scan(&self, span: Span, after: Option<&Key>, bytes_max: u32) -> Result<StoreAnswer, Fault> {
@@ -93,11 +136,7 @@ impl Snapshot {
     fn list(&self, span: Span, after: Option<&Key>, bytes_max: u32) -> Result<StoreAnswer, Fault> {
         let mut heads = Page::new(bytes_max);
         self.walk(span, after, |key, stored| {
-            let head = Head {
-                key,
-                version: stored.version(),
-                copies: stored.header(self.axis).copies,
-            };
+            let head = self.head(key, stored);
             let size = head.size();
             heads.add(head, size)
         })?;

@@ -1,10 +1,13 @@
 //! Changing records: the commands of one group, inside one transaction.
 //!
-//! **Invariant:** every record has exactly one entry in `ttl`, in the same transaction.
+//! **Invariant:** every record has exactly one entry in `ttl` and is part of exactly one sum,
+//! in the same transaction.
 //! **Invariant:** a command sees what those before it in the group did.
 
 use chord_core::event::{StoreAnswer, StoreCommand};
+use chord_core::id::Id;
 use chord_core::message::{Head, Header, Key, Record, Version};
+use chord_core::sums::{Sum, leaf_of};
 use chord_core::time::Instant;
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
@@ -16,12 +19,15 @@ use crate::store::disk::record::{self, ENTRY, Kind};
 
 pub(super) const DATA: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("data");
 pub(super) const TTL: TableDefinition<'static, &[u8; ENTRY], ()> = TableDefinition::new("ttl");
+/// Leaf (2) and copies (1); the sum of 128 bits ([`chord_core::sums`]).
+pub(super) const SUMS: TableDefinition<'static, &[u8; 3], &[u8; 16]> = TableDefinition::new("sums");
 pub(super) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
 
 /// The tables of one write transaction.
 pub(super) struct Tables<'t> {
     data: Table<'t, &'static [u8], &'static [u8]>,
     ttl: Table<'t, &'static [u8; ENTRY], ()>,
+    sums: Table<'t, &'static [u8; 3], &'static [u8; 16]>,
     pub(super) meta: Table<'t, &'static str, &'static [u8]>,
     axis: Axis,
     /// What the transaction will leave.
@@ -37,6 +43,7 @@ impl<'t> Tables<'t> {
         Ok(Self {
             data: txn.open_table(DATA)?,
             ttl: txn.open_table(TTL)?,
+            sums: txn.open_table(SUMS)?,
             meta: txn.open_table(META)?,
             axis,
             stats: state.stats,
@@ -53,8 +60,10 @@ impl<'t> Tables<'t> {
             StoreCommand::Sweep { now, bury, limit } => self.sweep(*now, *bury, *limit)?,
             StoreCommand::Get { .. }
             | StoreCommand::GetMany { .. }
+            | StoreCommand::Heads { .. }
             | StoreCommand::Scan { .. }
-            | StoreCommand::List { .. } => return Ok(None),
+            | StoreCommand::List { .. }
+            | StoreCommand::Sums { .. } => return Ok(None),
         }))
     }
 
@@ -78,7 +87,7 @@ impl<'t> Tables<'t> {
             }
             // What it replaces may survive elsewhere for as long as it would have lived.
             header.shadow = header.shadow.max(old.header.shadow);
-            self.forget(&old)?;
+            self.forget(&place, &old)?;
         }
         let value: &[u8] = if header.tombstone { &[] } else { &record.value };
         self.insert(&place, &header, value)?;
@@ -159,7 +168,7 @@ impl<'t> Tables<'t> {
         };
         match kind {
             Kind::Expiry => {
-                self.forget(&old)?;
+                self.forget(place, &old)?;
                 let header = Header {
                     tombstone: true,
                     ..old.header
@@ -198,17 +207,18 @@ impl<'t> Tables<'t> {
         self.stats.bytes += stored.size(place);
         self.clock = self.clock.max(header.version.time);
         self.data.insert(place, bytes.as_slice())?;
+        self.sum(place, header, Sum::plus)?;
         self.changed = true;
         Ok(())
     }
 
     fn remove(&mut self, place: &[u8], old: &Old) -> Result<(), Fault> {
         self.data.remove(place)?;
-        self.forget(old)
+        self.forget(place, old)
     }
 
     /// Takes what is replaced or removed out of the index and the sums.
-    fn forget(&mut self, old: &Old) -> Result<(), Fault> {
+    fn forget(&mut self, place: &[u8], old: &Old) -> Result<(), Fault> {
         let count = if old.header.tombstone {
             &mut self.stats.tombstones
         } else {
@@ -217,6 +227,7 @@ impl<'t> Tables<'t> {
         *count = count.saturating_sub(1);
         self.stats.bytes = self.stats.bytes.saturating_sub(old.size);
         self.changed = true;
+        self.sum(place, &old.header, Sum::minus)?;
         match self.ttl.remove(&old.entry)? {
             Some(_) => Ok(()),
             None => Err(Fault::Damaged(
@@ -225,10 +236,36 @@ impl<'t> Tables<'t> {
         }
     }
 
+    /// Puts a record into the sum of its leaf, or takes it out.
+    fn sum(
+        &mut self,
+        place: &[u8],
+        header: &Header,
+        how: impl Fn(Sum, Sum) -> Sum,
+    ) -> Result<(), Fault> {
+        let position = Id(*place.first_chunk().ok_or(record::Garbled)?);
+        let [high, low] = leaf_of(position).to_be_bytes();
+        let row = [high, low, header.copies];
+        let before = self.sums.get(&row)?;
+        let before = before.map_or_else(Sum::default, |sum| sum_of(sum.value()));
+        let after = how(before, Sum::at(position, header.version, header.copies));
+        if after == Sum::default() {
+            self.sums.remove(&row)?;
+        } else {
+            self.sums.insert(&row, &after.0.to_be_bytes())?;
+        }
+        Ok(())
+    }
+
     /// Writes the row that goes with every commit.
     pub(super) fn state(&mut self, state: State) -> Result<(), Fault> {
         meta::write(&mut self.meta, "state", &state.encode())
     }
+}
+
+/// A stored sum.
+pub(super) fn sum_of(bytes: &[u8; 16]) -> Sum {
+    Sum(u128::from_be_bytes(*bytes))
 }
 
 /// What is about to be replaced or removed.
@@ -253,8 +290,10 @@ pub(super) fn writes(command: &StoreCommand) -> bool {
         }
         StoreCommand::Get { .. }
         | StoreCommand::GetMany { .. }
+        | StoreCommand::Heads { .. }
         | StoreCommand::Scan { .. }
-        | StoreCommand::List { .. } => false,
+        | StoreCommand::List { .. }
+        | StoreCommand::Sums { .. } => false,
     }
 }
 
@@ -265,7 +304,12 @@ pub(super) fn weight(command: &StoreCommand) -> usize {
         StoreCommand::Put { records } => records.iter().map(Record::size).sum(),
         StoreCommand::Discard { heads } => heads.iter().map(Head::size).sum(),
         StoreCommand::Get { key } => of_key(key),
-        StoreCommand::GetMany { keys } => keys.iter().map(of_key).sum(),
-        StoreCommand::Scan { .. } | StoreCommand::List { .. } | StoreCommand::Sweep { .. } => 64,
+        StoreCommand::GetMany { keys, .. } | StoreCommand::Heads { keys } => {
+            keys.iter().map(of_key).sum()
+        }
+        StoreCommand::Scan { .. }
+        | StoreCommand::List { .. }
+        | StoreCommand::Sums { .. }
+        | StoreCommand::Sweep { .. } => 64,
     }
 }

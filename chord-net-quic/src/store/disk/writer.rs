@@ -178,7 +178,9 @@ fn grows(command: &StoreCommand) -> bool {
         | StoreCommand::Sweep { .. }
         | StoreCommand::Get { .. }
         | StoreCommand::GetMany { .. }
+        | StoreCommand::Heads { .. }
         | StoreCommand::Scan { .. }
-        | StoreCommand::List { .. } => false,
+        | StoreCommand::List { .. }
+        | StoreCommand::Sums { .. } => false,
     }
 }
