@@ -17,7 +17,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use chord_core::event::Restored;
-use chord_core::id::Id;
+use chord_core::id::{Id, Span};
+use chord_core::message::Mark;
 use chord_core::peer::{Addr, Peer};
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +40,7 @@ pub(crate) struct State {
 }
 
 /// `node.json`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 struct Remembered {
     schema: u32,
     /// The version that wrote it, for people.
@@ -50,7 +51,25 @@ struct Remembered {
     /// The version clock.
     clock: u64,
     peers: Vec<Known>,
+    /// Ids of those of them that were away.
+    #[serde(default)]
+    absent: Vec<String>,
+    /// What the stored records are worth, for each position of the host.
+    #[serde(default)]
+    marks: Vec<Vec<Marked>>,
 }
+
+/// A mark and its span.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Marked {
+    after: String,
+    upto: String,
+    epoch: u64,
+    rank: u8,
+}
+
+/// What is remembered of each position, its own marks in each: the rest is the host's.
+pub(crate) type Positions = Vec<Restored>;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Known {
@@ -77,7 +96,7 @@ impl State {
         dir: &Path,
         cluster: &str,
         id: Id,
-    ) -> Result<(Self, u32, Restored), StartError> {
+    ) -> Result<(Self, u32, Positions), StartError> {
         fs::create_dir_all(dir).map_err(at(dir))?;
         let lock = lock(dir)?;
         let path = dir.join("node.json");
@@ -102,14 +121,9 @@ impl State {
             cluster: cluster.to_owned(),
             id: id.to_string(),
             incarnation,
-            clock: old.as_ref().map_or(0, |old| old.clock),
-            peers: old.map_or_else(Vec::new, |old| old.peers),
+            ..old.unwrap_or_default()
         };
-        let restored = Restored {
-            peers: remembered.peers.iter().filter_map(Known::to_peer).collect(),
-            clock: remembered.clock,
-            ..Restored::default()
-        };
+        let restored = remembered.restored();
         let state = Self {
             dir: dir.to_owned(),
             _lock: lock,
@@ -119,22 +133,22 @@ impl State {
         Ok((state, incarnation, restored))
     }
 
-    /// Remembers whom the node knows. Writes only if that changed.
+    /// Remembers what the nodes of the host know. Writes only if that changed.
     ///
     /// # Errors
     /// The file could not be written; the old one is still whole.
-    pub(crate) fn remember(&self, peers: &[Peer], clock: u64) -> io::Result<()> {
-        let peers: Vec<Known> = peers.iter().filter_map(Known::of).collect();
+    pub(crate) fn remember(&self, nodes: &[Restored]) -> io::Result<()> {
         {
             let mut written = self
                 .written
                 .lock()
                 .map_err(|_| io::Error::other("poisoned"))?;
-            if written.peers == peers && written.clock == clock {
+            let mut now = written.clone();
+            now.take_over(nodes);
+            if *written == now {
                 return Ok(());
             }
-            written.peers = peers;
-            written.clock = clock;
+            *written = now;
         }
         self.write()
     }
@@ -147,6 +161,61 @@ impl State {
         let mut text = serde_json::to_vec_pretty(&*written)?;
         text.push(b'\n');
         replace(&self.dir, "node.json", &text)
+    }
+}
+
+impl Remembered {
+    fn restored(&self) -> Positions {
+        let host = Restored {
+            peers: self.peers.iter().filter_map(Known::to_peer).collect(),
+            absent: self
+                .absent
+                .iter()
+                .filter_map(|id| Id::from_hex(id))
+                .collect(),
+            clock: self.clock,
+            marks: Vec::new(),
+        };
+        let position = |marks: &Vec<Marked>| Restored {
+            marks: marks.iter().filter_map(Marked::to_mark).collect(),
+            ..host.clone()
+        };
+        let mut positions: Positions = self.marks.iter().map(position).collect();
+        if positions.is_empty() {
+            positions.push(host);
+        }
+        positions
+    }
+
+    fn take_over(&mut self, nodes: &[Restored]) {
+        let mut peers: Vec<Peer> = nodes.iter().flat_map(|node| node.peers.clone()).collect();
+        peers.sort_unstable_by_key(|peer| (peer.id, std::cmp::Reverse(peer.incarnation)));
+        peers.dedup_by_key(|peer| peer.id);
+        self.peers = peers.iter().filter_map(Known::of).collect();
+        let mut absent: Vec<Id> = nodes.iter().flat_map(|node| node.absent.clone()).collect();
+        absent.sort_unstable();
+        absent.dedup();
+        self.absent = absent.iter().map(Id::to_string).collect();
+        self.clock = nodes.iter().map(|node| node.clock).max().unwrap_or(0);
+        let marks = |node: &Restored| node.marks.iter().map(Marked::of).collect();
+        self.marks = nodes.iter().map(marks).collect();
+    }
+}
+
+impl Marked {
+    fn of((span, mark): &(Span, Mark)) -> Self {
+        Self {
+            after: span.after.to_string(),
+            upto: span.upto.to_string(),
+            epoch: mark.epoch,
+            rank: mark.rank,
+        }
+    }
+
+    fn to_mark(&self) -> Option<(Span, Mark)> {
+        let span = Span::new(Id::from_hex(&self.after)?, Id::from_hex(&self.upto)?);
+        let (epoch, rank) = (self.epoch, self.rank);
+        Some((span, Mark { epoch, rank }))
     }
 }
 
@@ -244,7 +313,7 @@ mod tests {
         Id::hash(b"me")
     }
 
-    fn open(dir: &Path) -> Result<(State, u32, Restored), StartError> {
+    fn open(dir: &Path) -> Result<(State, u32, Positions), StartError> {
         State::open(dir, "test", id())
     }
 
@@ -257,19 +326,27 @@ mod tests {
             incarnation: 3,
         };
         let (state, first, restored) = open(dir.path()).expect("opens");
-        assert_eq!(restored, Restored::default());
-        state.remember(&[peer], 77).expect("writes");
+        assert_eq!(restored, [Restored::default()]);
+        let marked = (
+            Span::new(Id::hash(b"a"), Id::hash(b"b")),
+            Mark { epoch: 5, rank: 1 },
+        );
+        let first_position = Restored {
+            peers: vec![peer],
+            absent: vec![peer.id],
+            clock: 77,
+            marks: vec![marked],
+        };
+        let second_position = Restored {
+            marks: Vec::new(),
+            ..first_position.clone()
+        };
+        let both = [first_position, second_position];
+        state.remember(&both).expect("writes");
         drop(state);
         let (_state, second, restored) = open(dir.path()).expect("opens again");
         assert!(second > first);
-        assert_eq!(
-            restored,
-            Restored {
-                peers: vec![peer],
-                clock: 77,
-                ..Restored::default()
-            }
-        );
+        assert_eq!(restored, both);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What has to be looked after now and then: certificates, and the data directory.
 
+use chord_core::event::Restored;
 use chord_core::node::Node;
-use chord_core::peer::Peer;
 use chord_core::time::{Instant, Micros};
 
+use crate::clock;
 use crate::driver::Driver;
 use crate::identity;
 
@@ -20,9 +21,9 @@ impl Driver {
         let Some(state) = self.state.clone() else {
             return;
         };
-        let (peers, clock) = self.known();
+        let known = self.known();
         // Writing takes milliseconds that the nodes should not wait for.
-        tokio::task::spawn_blocking(move || log_failure(state.remember(&peers, clock)));
+        tokio::task::spawn_blocking(move || log_failure(state.remember(&known)));
     }
 
     /// Says what will expire: at the start, after a reload, and every day.
@@ -35,17 +36,18 @@ impl Driver {
 
     pub(super) fn remember(&mut self) {
         if let Some(state) = &self.state {
-            let (peers, clock) = self.known();
-            log_failure(state.remember(&peers, clock));
+            log_failure(state.remember(&self.known()));
         }
     }
 
-    fn known(&self) -> (Vec<Peer>, u64) {
-        let mut peers: Vec<_> = self.nodes.iter().flat_map(Node::known_peers).collect();
-        peers.retain(|peer| !self.peers.is_own(peer.id));
-        peers.sort_unstable_by_key(|peer| (peer.id, std::cmp::Reverse(peer.incarnation)));
-        peers.dedup_by_key(|peer| peer.id);
-        (peers, self.nodes.iter().map(Node::clock).max().unwrap_or(0))
+    fn known(&self) -> Vec<Restored> {
+        let now = clock::mono();
+        let of_node = |node: &Node| {
+            let mut known = node.remember(now);
+            known.peers.retain(|peer| !self.peers.is_own(peer.id));
+            known
+        };
+        self.nodes.iter().map(of_node).collect()
     }
 
     /// Closes connections whose certificate has run out; with `all`, also those whose

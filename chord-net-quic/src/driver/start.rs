@@ -23,7 +23,7 @@ use crate::identity::{self, Identity, ResetKey};
 use crate::lines::Lines;
 use crate::link::Shared;
 use crate::peers::{Local, Peers};
-use crate::state::{self, State};
+use crate::state::{self, Positions, State};
 use crate::store::disk::{Disk, Folder, OpenError, Opened, Owner, SCHEMA};
 use crate::store::memory::Memory;
 use crate::store::{Report, Store};
@@ -65,7 +65,10 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
     let mut life = Life::begin(dir, &cluster, host)?;
     let (reporting, reports) = mpsc::unbounded_channel();
     let store = match config.store {
-        StoreKind::Memory => Box::new(Memory::new()),
+        StoreKind::Memory => {
+            life.forget_marks();
+            Box::new(Memory::new())
+        }
         StoreKind::Redb => life.open_store(dir, &cluster, host, reporting)?,
     };
     let (socket, addr) = bind(listen, config.advertise)?;
@@ -82,7 +85,7 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
         addr: me.addr,
         positions,
     };
-    let nodes = nodes(&me, config.ring, &life.restored)?;
+    let nodes = nodes(&me, config.ring, &life.remembered)?;
     let (tasks, stopped) = Tasks::new();
     let (inbox, heard) = mpsc::channel(INBOX);
     let (asks, asked) = mpsc::channel(ASKS);
@@ -175,7 +178,7 @@ impl Driver {
 struct Life {
     state: Option<Arc<State>>,
     incarnation: u32,
-    restored: Restored,
+    remembered: Positions,
     reset_key: ResetKey,
 }
 
@@ -185,22 +188,29 @@ impl Life {
             return Ok(Self {
                 state: None,
                 incarnation: state::next_incarnation(0),
-                restored: Restored::default(),
+                remembered: Positions::new(),
                 reset_key: ResetKey::random()?,
             });
         };
-        let (state, incarnation, restored) = State::open(dir, cluster, host)?;
+        let (state, incarnation, remembered) = State::open(dir, cluster, host)?;
         let reset_key = identity::load_or_create_reset_key(dir)?;
         Ok(Self {
             state: Some(Arc::new(state)),
             incarnation,
-            restored,
+            remembered,
             reset_key,
         })
     }
 }
 
 impl Life {
+    /// The records are gone, and with them what they were worth.
+    fn forget_marks(&mut self) {
+        for position in &mut self.remembered {
+            position.marks.clear();
+        }
+    }
+
     /// Opens the store on disk, which remembers lives and versions too: neither a lost file
     /// nor a lost store takes the host back.
     fn open_store(
@@ -219,7 +229,12 @@ impl Life {
         let (disk, opened) = opened.map_err(|error| does_not_open(error, dir, &owner))?;
         let Opened { found, damaged } = opened;
         self.incarnation = found.incarnation;
-        self.restored.clock = self.restored.clock.max(found.clock);
+        for position in &mut self.remembered {
+            position.clock = position.clock.max(found.clock);
+        }
+        if found.is_new || damaged.is_some() {
+            self.forget_marks();
+        }
         if let Some(why) = damaged {
             tracing::error!(
                 why,
@@ -281,7 +296,7 @@ fn bind(
 fn nodes(
     me: &Local,
     ring: chord_core::config::Config,
-    restored: &Restored,
+    remembered: &[Restored],
 ) -> Result<Vec<Node>, StartError> {
     let ring = Arc::new(ring);
     let now = clock::now();
@@ -289,7 +304,11 @@ fn nodes(
     let mut nodes = Vec::with_capacity(me.positions.len());
     for at in 0..me.positions.len() {
         let Some(peer) = me.peer(at) else { break };
-        let mut restored = restored.clone();
+        // A position that is new knows what the first one knew, and holds nothing.
+        let mut restored = remembered.get(at).cloned().unwrap_or_else(|| Restored {
+            marks: Vec::new(),
+            ..remembered.first().cloned().unwrap_or_default()
+        });
         if at > 0 {
             // The others enter through the first: they never found a ring of their own.
             restored.peers.extend(first);

@@ -58,6 +58,8 @@ pub struct Found {
     pub incarnation: u32,
     /// No version stored is above this.
     pub clock: u64,
+    /// No life has opened it before: it holds nothing.
+    pub is_new: bool,
     /// The last life did not end in order.
     pub crashed: bool,
     /// The wall clock lies this far before the last commit: nobody knows how long the host
@@ -151,6 +153,7 @@ impl Engine {
         let found = Found {
             incarnation,
             clock: state.clock,
+            is_new: old.as_ref().is_none_or(|old| old.incarnation == 0),
             crashed,
             clock_behind: Micros(behind),
         };

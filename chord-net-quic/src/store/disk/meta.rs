@@ -10,7 +10,7 @@
 //! | `stopped` | nothing; there if the last life ended in order |
 //!
 //! Rows that an older reader does not know are left alone: `schema` grows only when what is
-//! known changes its meaning. 
+//! known changes its meaning.
 
 use std::fmt;
 
