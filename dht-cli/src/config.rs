@@ -141,12 +141,14 @@ pub fn gather(sources: &Sources) -> Result<Loaded, ConfigError> {
         })?;
         said.insert(name, Said { origin, word });
     }
-    Ok(Loaded {
+    let mut loaded = Loaded {
         settings,
         notes,
         file: source,
         said,
-    })
+    };
+    loaded.choose_store();
+    Ok(loaded)
 }
 
 /// What a file says, and a note about what of it was ignored.

@@ -81,10 +81,14 @@ impl fmt::Display for Stop {
 impl std::error::Error for Stop {}
 
 /// Makes a panic in any thread or task end the process with [`Exit::Internal`], after the
-/// usual report of where it happened. A half-dead node would be worse than a dead one.
+/// usual report of where it happened. A half-dead node would be worse than a dead one. The
+/// exception is a panic around a damaged store, which is caught and told as damage.
 pub fn end_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
+        if chord_net_quic::store::disk::panics_are_caught() {
+            return;
+        }
         report(info);
         std::process::exit(i32::from(Exit::Internal as u8));
     }));

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use chord_core::time::Micros;
-use dht_cli::config::{ConfigError, Loaded, Origin, Sources, gather, load};
+use dht_cli::config::{ConfigError, Loaded, Origin, Sources, StoreSetting, gather, load};
 use tempfile::TempDir;
 
 const TLS: &str = "[tls]\nca = \"ca.pem\"\ncert = \"n.pem\"\nkey = \"n.key\"\ncrl = \"ca.crl\"\n";
@@ -387,9 +387,9 @@ fn wrong_values_are_refused_with_what_to_write() {
             &["ring.ttl"],
         ),
         (
-            "[store]\nkind = \"redb\"",
-            ":2",
-            &["not part of this version", "\"memory\""],
+            "[node]\nlisten = \"127.0.0.1:0\"\n[store]\nkind = \"redb\"",
+            ":4",
+            &["node.data_dir", "\"memory\""],
         ),
         ("[store]\nkind = \"disk\"", ":2", &["memory"]),
         ("[api]\ntcp = \"none\"", ":2", &["off"]),
@@ -612,4 +612,25 @@ fn what_is_configured_but_not_served_is_said() {
         "{:?}",
         loaded.notes
     );
+}
+
+#[test]
+fn records_are_kept_on_disk_wherever_there_is_a_place_for_them() {
+    let kept = |text: &str| {
+        let node = "[node]\nlisten = \"127.0.0.1:0\"\n";
+        with(&format!("{node}{text}"))
+            .expect("it makes sense")
+            .settings
+            .store
+    };
+    assert_eq!(kept("data_dir = \"d\""), StoreSetting::Redb);
+    assert_eq!(
+        kept("data_dir = \"d\"\n[store]\nkind = \"redb\""),
+        StoreSetting::Redb
+    );
+    assert_eq!(
+        kept("data_dir = \"d\"\n[store]\nkind = \"memory\""),
+        StoreSetting::Memory
+    );
+    assert_eq!(kept(""), StoreSetting::Memory);
 }

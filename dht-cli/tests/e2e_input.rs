@@ -77,7 +77,7 @@ fn configurations_that_make_no_sense_are_refused_with_the_remedy() {
         ("ring.copies=99", "copies"),
         ("ring.ttl=5", "unit"),
         ("ring.copys=3", "copies"),
-        ("store.kind=redb", "memory"),
+        ("store.kind=disk", "memory"),
         ("node.virtual=0", "virtual"),
     ] {
         let said = process::expect(dir, 2, &["node", "run", "-c", "n1.ini", "--set", setting]);

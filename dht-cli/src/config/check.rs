@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use chord_net_quic::POSITIONS_MAX;
 
-use super::{ConfigError, Loaded, Origin};
+use super::{ConfigError, Loaded, Origin, StoreSetting};
 
 impl Loaded {
     /// Whether a node can be started with this.
@@ -16,6 +16,7 @@ impl Loaded {
         self.check_ring()?;
         self.check_servers()?;
         self.check_node()?;
+        self.check_store()?;
         self.check_files()
     }
 
@@ -41,6 +42,26 @@ impl Loaded {
                 Err(self.error("node.advertise", message))
             }
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A store on disk needs to be told where.
+    fn check_store(&self) -> Result<(), ConfigError> {
+        if self.settings.node.data_dir.is_some() || self.settings.store == StoreSetting::Memory {
+            return Ok(());
+        }
+        let message = format!(
+            "\"redb\" keeps records in {}, which is not set: set it, or write \"memory\"",
+            self.called("node.data_dir")
+        );
+        Err(self.error("store.kind", message))
+    }
+
+    /// Whoever chose neither a store nor a place for one gets one in memory.
+    pub(super) fn choose_store(&mut self) {
+        let chosen = self.origin("store.kind") != Origin::Default;
+        if self.settings.node.data_dir.is_none() && !chosen {
+            self.settings.store = StoreSetting::Memory;
         }
     }
 
@@ -117,8 +138,8 @@ impl Loaded {
         }
         if self.settings.node.data_dir.is_none() {
             self.notes.push(format!(
-                "{} is not set: after a restart this node will not remember whom it knew; \
-                 without {} it then founds a new ring",
+                "{} is not set: records are kept in memory, and after a restart this node has \
+                 none and will not remember whom it knew; without {} it then founds a new ring",
                 self.called("node.data_dir"),
                 self.called("node.join"),
             ));

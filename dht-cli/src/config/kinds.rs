@@ -96,17 +96,13 @@ pub(super) const CONNECTIONS: Kind<u32> = Kind {
 
 /// The kind of store.
 pub(super) const STORE: Kind<StoreSetting> = Kind {
-    read: |raw, _| match raw.word(&["memory", "redb"])?.as_str() {
-        "redb" => Err(
-            "the persistent store is not part of this version: write \"memory\"; copies on \
-             other nodes are what survives a restart"
-                .to_owned(),
-        ),
-        _ => Ok(StoreSetting::Memory),
+    read: |raw, _| {
+        let kinds = [StoreSetting::Redb, StoreSetting::Memory];
+        let kind = raw.word(&kinds.map(StoreSetting::name))?;
+        let found = kinds.into_iter().find(|known| known.name() == kind);
+        found.ok_or_else(|| format!("{kind}: not a kind of store"))
     },
-    show: |kind| match kind {
-        StoreSetting::Memory => quoted("memory"),
-    },
+    show: |kind| quoted(kind.name()),
 };
 
 /// A whole number, within the bounds of its type.

@@ -94,7 +94,7 @@ const KNOBS: &[Knob] = &[
     knob!(api.http_names, NAMES, "names beside localhost and IP addresses that a Host header may carry"),
     knob!(api.connections_max, CONNECTIONS, "connections at one time to each of these servers"),
 
-    knob!(store.kind in store, STORE, "where records are kept: memory"),
+    knob!(store.kind in store, STORE, "where records are kept: redb (in data_dir) or memory"),
 
     // Every option of the core, by its name there.
     knob!(ring.successors, number(), "length of the successor list"),

@@ -78,6 +78,19 @@ pub struct ApiSettings {
 pub enum StoreSetting {
     /// In memory: gone with the process.
     Memory,
+    /// In a file in the data directory.
+    Redb,
+}
+
+impl StoreSetting {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redb => "redb",
+        }
+    }
 }
 
 impl Default for Settings {
@@ -110,7 +123,7 @@ impl Default for Settings {
                 http_names: Vec::new(),
                 connections_max: 16_384,
             },
-            store: StoreSetting::Memory,
+            store: StoreSetting::Redb,
             ring: Config::default(),
         }
     }

@@ -79,6 +79,7 @@ pub(super) fn refused(loaded: &Loaded, error: &StartError) -> Stop {
         StartError::Advertise(_) => Stop::usage(loaded.error("node.advertise", error)),
         StartError::Foreign { .. } => Stop::usage(loaded.error("node.data_dir", error)),
         StartError::Identity(error) => unusable(loaded, error),
+        StartError::NoDataDir => Stop::usage(loaded.error("store.kind", error)),
         StartError::Config(_) => Stop::usage(error),
         StartError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
             Stop::failed(loaded.error(
@@ -97,7 +98,7 @@ pub(super) fn refused(loaded: &Loaded, error: &StartError) -> Stop {
                 dir.display()
             ),
         )),
-        StartError::Newer { .. } | StartError::State { .. } => {
+        StartError::Newer { .. } | StartError::Store { .. } | StartError::State { .. } => {
             Stop::failed(loaded.error("node.data_dir", error))
         }
         StartError::Thread(_) => Stop::failed(error),

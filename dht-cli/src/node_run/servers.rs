@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept::Acceptor;
-use crate::config::{Loaded, StoreSetting};
+use crate::config::Loaded;
 use crate::exit::Stop;
 use crate::http::{self, About};
 use crate::metrics::{Metrics, Server};
@@ -88,9 +88,7 @@ impl Bound {
         if let Some(acceptor) = self.http {
             let about = About {
                 config: loaded.redacted(),
-                store: match loaded.settings.store {
-                    StoreSetting::Memory => "memory",
-                },
+                store: loaded.settings.store.name(),
                 names: loaded.settings.api.http_names.clone(),
             };
             let serving = http::serve(
