@@ -118,6 +118,11 @@ impl Node {
                 let round_trip = cx.now.mono.since(pending.sent);
                 let sample = pending.then.touches_no_disk().then_some(round_trip);
                 self.contacts.heard(to, sample, cx.now.mono);
+                let asked = matches!(pending.then, Then::Checked | Then::Probed);
+                if asked && self.ring.predecessor().is_some_and(|p| p.id == to.id) {
+                    // It is there: whoever wanted its place must ask again, not much later.
+                    self.suitor = None;
+                }
             }
             Err(CallError::Restarted { incarnation }) => {
                 self.died(

@@ -170,7 +170,9 @@ impl Node {
                 && Some(*peer) != predecessor
                 && !self.contacts.is_dead(*peer, now)
         };
-        self.spans.mark(position).is_some_and(|mark| mark.rank > 0)
+        // Its predecessor's mark: that of somebody who lives says nothing about an heir.
+        predecessor.is_some_and(|p| self.spans.is_marked_by(position, p.id))
+            && self.spans.mark(position).is_some_and(|mark| mark.rank > 0)
             && !self.ring.successors().iter().any(in_between)
             && !self.table.peers().iter().any(in_between)
     }

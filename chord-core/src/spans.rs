@@ -142,14 +142,15 @@ impl Spans {
 
     /// The owner of `span` compared it with this node's copy, or marked it.
     pub(crate) fn hold(&mut self, span: Span, mark: Option<Mark>, now: Instant) {
+        if mark.is_some() {
+            // An owner has one span: what it marked before is part of this, or its no more.
+            self.held
+                .retain(|held| held.span == span || held.span.upto != span.upto);
+        }
         if let Some(held) = self.held.iter_mut().find(|held| held.span == span) {
             held.heard = now;
             held.mark = mark.or(held.mark);
             return;
-        }
-        if mark.is_some() {
-            // An owner has one span: what it marked before is part of this, or its no more.
-            self.held.retain(|held| held.span.upto != span.upto);
         }
         if self.held.len() >= HELD_MAX {
             let oldest = (0..self.held.len()).min_by_key(|&at| self.held[at].heard);
