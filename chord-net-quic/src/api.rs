@@ -12,6 +12,7 @@ use chord_core::time::Micros;
 use thiserror::Error;
 
 use crate::identity::{Identity, IdentityError};
+use crate::store::Work;
 
 /// Most ring positions a host may hold: a cluster-wide bound, so that every receiver can
 /// verify a sender's positions from its certified id at a bounded cost.
@@ -82,6 +83,10 @@ pub struct HostStatus {
     pub records: u64,
     /// Bytes of their keys and values.
     pub bytes: u64,
+    /// Tombstones beside them.
+    pub tombstones: u64,
+    /// What the store has done.
+    pub store: Work,
     /// When the certificate runs out.
     pub certificate_expires: SystemTime,
     /// For how long writes could not reach a majority; `None`: they can.

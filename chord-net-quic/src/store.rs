@@ -20,7 +20,7 @@
 use std::fmt;
 
 use chord_core::event::{OpId, StoreAnswer, StoreCommand, StoreError};
-use chord_core::time::Now;
+use chord_core::time::{Micros, Now};
 
 pub mod disk;
 pub mod memory;
@@ -44,6 +44,11 @@ pub trait Store: fmt::Debug + Send {
 
     /// How much is stored.
     fn stats(&self) -> Stats;
+
+    /// What it has done since it was opened; nothing where there is no disk.
+    fn work(&self) -> Work {
+        Work::default()
+    }
 }
 
 /// Who waits for an answer. Stores only carry it.
@@ -93,6 +98,21 @@ pub enum Broken {
     Failed(String),
     /// What the disk holds is damaged and was moved aside: the next start begins empty.
     Damaged(String),
+}
+
+/// What a store has done since it was opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Work {
+    /// Groups of commands committed.
+    pub groups: u64,
+    /// Commands in them.
+    pub commands: u64,
+    /// From the first command of a group to the end of its commit, added up.
+    pub time: Micros,
+    /// Puts refused for want of room.
+    pub refused: u64,
+    /// Records that expired or were buried.
+    pub swept: u64,
 }
 
 /// How much a store holds.

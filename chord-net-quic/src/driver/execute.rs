@@ -67,6 +67,8 @@ impl Driver {
         Ok(HostStatus {
             records: stats.records,
             bytes: stats.bytes,
+            tombstones: stats.tombstones,
+            store: self.store.work(),
             certificate_expires: clock::since_epoch(not_after.as_secs()),
             unavailable_for: unavailable,
             connections: u32::try_from(self.peers.open()).unwrap_or(u32::MAX),

@@ -24,7 +24,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use chord_core::event::{StoreAnswer, StoreCommand, StoreError};
@@ -32,7 +32,7 @@ use chord_core::time::Now;
 use tokio::sync::mpsc;
 
 use crate::clock;
-use crate::store::{Answered, Broken, Report, Stats, Store, Token};
+use crate::store::{Answered, Broken, Report, Stats, Store, Token, Work};
 
 mod axis;
 mod engine;
@@ -76,6 +76,7 @@ struct Host {
     broken: OnceLock<Broken>,
     reports: mpsc::UnboundedSender<Report>,
     clock: fn() -> Now,
+    work: Mutex<Work>,
 }
 
 /// How opening a directory went.
@@ -139,6 +140,7 @@ impl Disk {
             broken: OnceLock::new(),
             reports,
             clock,
+            work: Mutex::default(),
         });
         let mut disk = Self {
             host: host.clone(),
@@ -201,6 +203,10 @@ impl Store for Disk {
     fn stats(&self) -> Stats {
         self.host.engine.stats()
     }
+
+    fn work(&self) -> Work {
+        *self.host.lock_work()
+    }
 }
 
 impl Drop for Disk {
@@ -220,6 +226,10 @@ impl Drop for Disk {
 }
 
 impl Host {
+    fn lock_work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Answers several commands with the same error.
     fn answer(&self, jobs: impl Iterator<Item = Job>, error: StoreError) {
         self.report(jobs.map(|job| Answered {

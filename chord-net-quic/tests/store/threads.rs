@@ -1,6 +1,7 @@
 //! What the two threads promise: who waits for whom, and what happens when too much comes.
 
 use chord_core::event::{StoreAnswer, StoreError};
+use chord_net_quic::store::Store;
 
 use crate::support::{Driven, at, discard, everything, get, open, page, put, record};
 use crate::tape::Tape;
@@ -31,12 +32,21 @@ fn a_put_is_not_answered_before_its_sync_and_reads_do_not_wait_for_it() {
         let found = page(driven.one(everything()).ok());
         assert_eq!(found[0].value, "old");
     }
+    let before = driven.disk.work();
+    assert_eq!(
+        (before.groups, before.commands),
+        (6, 6),
+        "one after the other"
+    );
     assert!(driven.answered(under_way).is_none());
     tape.release();
     assert!(matches!(
         driven.wait(under_way),
         Ok(StoreAnswer::Put { .. })
     ));
+    let after = driven.disk.work();
+    assert_eq!((after.groups, after.commands, after.refused), (7, 7, 0));
+    assert!(after.time > before.time);
     // Answered before this was submitted: it must be seen.
     match driven.one(get(1)) {
         Ok(StoreAnswer::Record(Some(found))) => assert_eq!(found.value, "new"),

@@ -80,6 +80,8 @@ impl Fake {
             node,
             records: 0,
             bytes: 0,
+            tombstones: 0,
+            store: Default::default(),
             certificate_expires: SystemTime::now() + Duration::from_secs(90 * 86_400),
             unavailable_for: None,
             connections: 0,

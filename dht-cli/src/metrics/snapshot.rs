@@ -1,9 +1,11 @@
 //! The node's own numbers, taken at each scrape.
 
+use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use chord_core::event::Status;
 use chord_net_quic::counters::{KINDS, NOTICES};
+use chord_net_quic::store::Work;
 use chord_net_quic::{Counters, HostStatus};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -65,6 +67,11 @@ fn add_status(to: &mut Registry, status: &HostStatus) {
             saturate(status.bytes),
         ),
         (
+            "tombstones",
+            "Deleted and expired records kept so that nothing older comes back",
+            saturate(status.tombstones),
+        ),
+        (
             "copies_missing",
             "Records known to lack copies",
             saturate(node.copies_missing),
@@ -117,6 +124,33 @@ fn add_status(to: &mut Registry, status: &HostStatus) {
         to.register(name, help, gauge);
     }
     add_state(to, node);
+    add_store(to, status.store);
+}
+
+/// What the disk has done. A commit takes `commit_seconds / groups` on the average, and
+/// `commands / groups` share one.
+fn add_store(to: &mut Registry, work: Work) {
+    let numbers = [
+        ("store_groups", "Groups of writes committed", work.groups),
+        ("store_commands", "Writes in them", work.commands),
+        (
+            "store_refused",
+            "Puts refused for want of room",
+            work.refused,
+        ),
+        (
+            "store_swept",
+            "Records that expired or were forgotten",
+            work.swept,
+        ),
+    ];
+    for (name, help, value) in numbers {
+        add_counter(to, name, help, value);
+    }
+    let seconds: Counter<f64, AtomicU64> = Counter::default();
+    seconds.inc_by(work.time.0 as f64 / 1e6);
+    let help = "From the first write of a group to the end of its commit";
+    to.register("store_commit_seconds", help, seconds);
 }
 
 /// What the protocol says of itself in words and events.

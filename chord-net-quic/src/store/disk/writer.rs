@@ -147,8 +147,15 @@ impl Group {
     ) {
         // It failed before the first command was asked for.
         self.tokens.extend(self.first.take().map(|job| job.token));
+        let mut work = host.lock_work();
+        work.refused = work.refused.saturating_add(self.refused.len() as u64);
         let results: Vec<_> = match written {
             Ok(answers) => {
+                work.groups += 1;
+                work.commands += answers.len() as u64;
+                let took = clock::mono().since(self.began);
+                work.time = Micros(work.time.0.saturating_add(took.0));
+                work.swept += answers.iter().flatten().map(swept).sum::<u64>();
                 if self.grew {
                     watch.tell(host, Room::Enough);
                 }
@@ -156,6 +163,7 @@ impl Group {
                 answers.into_iter().map(result).collect()
             }
             Err(Fault::NoRoom) => {
+                work.refused = work.refused.saturating_add(self.tokens.len() as u64);
                 watch.found_none(host, self.now.mono);
                 vec![Err(StoreError::Full); self.tokens.len()]
             }
@@ -164,9 +172,17 @@ impl Group {
                 vec![Err(StoreError::Failed); self.tokens.len()]
             }
         };
+        drop(work);
         let answered = self.tokens.into_iter().zip(results);
         let answered = answered.map(|(token, result)| Answered { token, result });
         host.report(self.refused.into_iter().chain(answered));
+    }
+}
+
+fn swept(answer: &StoreAnswer) -> u64 {
+    match answer {
+        StoreAnswer::Swept { count, .. } => u64::from(*count),
+        _ => 0,
     }
 }
 
