@@ -17,6 +17,7 @@ pub mod config;
 pub mod dht;
 pub mod documents;
 pub mod exit;
+pub mod grpc;
 pub mod http;
 pub mod metrics;
 pub mod node_run;
