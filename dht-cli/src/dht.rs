@@ -50,6 +50,26 @@ pub trait Dht: Clone + Send + Sync + 'static {
 
     /// What the host counted.
     fn counters(&self) -> Counters;
+
+    /// Where another member serves the Chord service, as `ip:port`, asked over the ring;
+    /// `None` if it serves none, or does not say.
+    fn service_of(
+        &self,
+        member: Peer,
+    ) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
+
+    /// Live records that this host holds, in the order of the ring, until their keys and
+    /// values reach `bytes`; `None` if the host cannot list them.
+    fn held(&self, bytes: usize) -> impl Future<Output = Result<Option<Held>, Failure>> + Send;
+}
+
+/// Some of the records of a host.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Held {
+    /// In the order of the ring.
+    pub records: Vec<Record>,
+    /// There are others.
+    pub more: bool,
 }
 
 impl Dht for Node {
@@ -79,6 +99,16 @@ impl Dht for Node {
 
     fn counters(&self) -> Counters {
         Self::counters(self)
+    }
+
+    /// Members do not tell each other yet.
+    async fn service_of(&self, _: Peer) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
+
+    /// A host lists its records to other members only.
+    async fn held(&self, _: usize) -> Result<Option<Held>, Failure> {
+        Ok(None)
     }
 }
 

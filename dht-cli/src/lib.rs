@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! TCP client ──▶ tcp  ─┐
-//! HTTP client ─▶ http ─┼─▶ dht (a trait) ──▶ chord_net_quic::Node ──▶ the ring
+//! HTTP client ─▶ http ─┤
+//! gRPC client ─▶ grpc ─┼─▶ dht (a trait) ──▶ chord_net_quic::Node ──▶ the ring
 //! signals ─▶ node_run ─┘                       config ──▶ node_run
 //! ```
 //!

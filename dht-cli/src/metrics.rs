@@ -40,6 +40,8 @@ pub enum Server {
     Tcp,
     /// REST, metrics, health.
     Http,
+    /// The Chord service.
+    Grpc,
 }
 
 impl Server {
@@ -49,6 +51,7 @@ impl Server {
         match self {
             Self::Tcp => "tcp",
             Self::Http => "http",
+            Self::Grpc => "grpc",
         }
     }
 }
@@ -83,6 +86,12 @@ struct Answer {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Call {
+    method: &'static str,
+    code: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Kind {
     kind: &'static str,
 }
@@ -98,6 +107,8 @@ pub struct Metrics {
     tcp_seconds: Family<Kind, Histogram, fn() -> Histogram>,
     http_requests: Family<Answer, Counter>,
     http_seconds: Family<Kind, Histogram, fn() -> Histogram>,
+    grpc_requests: Family<Call, Counter>,
+    grpc_seconds: Family<Kind, Histogram, fn() -> Histogram>,
 }
 
 impl fmt::Debug for Metrics {
@@ -130,6 +141,8 @@ impl Metrics {
             tcp_seconds: Family::new_with_constructor(histogram),
             http_requests: Family::default(),
             http_seconds: Family::new_with_constructor(histogram),
+            grpc_requests: Family::default(),
+            grpc_seconds: Family::new_with_constructor(histogram),
         };
         let to = &mut all.registry;
         to.register(
@@ -171,6 +184,16 @@ impl Metrics {
             "http_request_seconds",
             "From the head of a request to that of its answer",
             all.http_seconds.clone(),
+        );
+        to.register(
+            "grpc_requests",
+            "Calls of the Chord service that ended",
+            all.grpc_requests.clone(),
+        );
+        to.register(
+            "grpc_request_seconds",
+            "From the head of a call to the end of its answer",
+            all.grpc_seconds.clone(),
         );
         all
     }
@@ -229,6 +252,16 @@ impl Metrics {
             .inc();
         self.http_seconds
             .get_or_create(&Kind { kind: route })
+            .observe(took.as_secs_f64());
+    }
+
+    /// A call of the Chord service ended.
+    pub fn grpc_request(&self, method: &'static str, code: &'static str, took: Duration) {
+        self.grpc_requests
+            .get_or_create(&Call { method, code })
+            .inc();
+        self.grpc_seconds
+            .get_or_create(&Kind { kind: method })
             .observe(took.as_secs_f64());
     }
 

@@ -13,7 +13,7 @@ use chord_core::time::{Instant, Micros};
 use chord_net_quic::{Counters, Found, HostStatus, PutOptions};
 use tokio::sync::watch;
 
-use crate::dht::Dht;
+use crate::dht::{Dht, Held};
 
 /// The state of the map, and what tests want of it.
 pub(crate) struct Inner {
@@ -27,6 +27,13 @@ pub(crate) struct Inner {
     pub(crate) status: HostStatus,
     /// Members and what they believe; the first is this node.
     pub(crate) views: Vec<View>,
+    /// Where members serve the Chord service.
+    pub(crate) services: BTreeMap<Id, String>,
+    /// Who owns a position, the first of them also what lies behind the last; empty: always member 5,
+    /// by a way that shows every kind of hop.
+    pub(crate) owners: Vec<Peer>,
+    /// Whether the host can list its records.
+    pub(crate) lists: bool,
     /// Whether the last get was a quorum read.
     pub(crate) quorum: bool,
     clock: u64,
@@ -93,6 +100,9 @@ impl Fake {
             failure: None,
             status,
             views: vec![view],
+            services: BTreeMap::new(),
+            owners: Vec::new(),
+            lists: true,
             quorum: false,
             clock: 0,
             begun: Vec::new(),
@@ -202,8 +212,15 @@ impl Dht for Fake {
         Ok(version)
     }
 
-    async fn lookup(&self, _: Id) -> Result<Found, Failure> {
-        self.inner().failure.map_or(Ok(()), Err)?;
+    async fn lookup(&self, target: Id) -> Result<Found, Failure> {
+        let inner = self.inner();
+        inner.failure.map_or(Ok(()), Err)?;
+        if let Some(first) = inner.owners.first() {
+            let behind = |owner: &&Peer| owner.id >= target;
+            let owner = *inner.owners.iter().find(behind).unwrap_or(first);
+            let hops = Vec::new();
+            return Ok(Found { owner, hops });
+        }
         let hop = |at, why| Hop {
             peer: member(at),
             round_trip: Some(Micros(u64::from(at) * 100)),
@@ -247,5 +264,28 @@ impl Dht for Fake {
             calls_failed: 3,
             ..Counters::default()
         }
+    }
+
+    async fn service_of(&self, whom: Peer) -> Result<Option<String>, Failure> {
+        let inner = self.inner();
+        inner.failure.map_or(Ok(()), Err)?;
+        Ok(inner.services.get(&whom.id).cloned())
+    }
+
+    async fn held(&self, bytes: usize) -> Result<Option<Held>, Failure> {
+        let inner = self.inner();
+        inner.failure.map_or(Ok(()), Err)?;
+        let mut held = Held::default();
+        let mut left = bytes;
+        for record in inner.records.values() {
+            let size = record.key.bytes().len() + record.value.len();
+            held.more = size > left;
+            if held.more {
+                break;
+            }
+            left -= size;
+            held.records.push(record.clone());
+        }
+        Ok(inner.lists.then_some(held))
     }
 }
