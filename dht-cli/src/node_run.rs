@@ -4,7 +4,7 @@
 //! settings ─▶ identity ─▶ ports of the servers ─▶ node (QUIC) ─▶ servers ─▶ joined
 //!   2           2            1: taken               1: taken
 //!
-//! SIGINT, SIGTERM ─▶ TCP completes what it has ─▶ hand over, leave ─▶ HTTP ends ─▶ 0 or 4
+//! SIGINT, SIGTERM ─▶ TCP, gRPC complete what they have ─▶ hand over, leave ─▶ HTTP ends ─▶ 0 or 4
 //! again           ─▶ 130, at once
 //! SIGHUP          ─▶ certificates read again
 //! ```
@@ -36,7 +36,7 @@ use servers::{Bound, Servers};
 
 /// Most threads for the servers: beyond that the node's own thread is the bound.
 const THREADS_MAX: usize = 4;
-/// Time for clients of the TCP port to get their last answers before the node leaves.
+/// Time for clients of the TCP and gRPC ports to get their last answers before the node leaves.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Time for the last answers of the HTTP port after the node has left.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
@@ -180,9 +180,9 @@ async fn leave(
 ) -> Result<Exit, Stop> {
     tracing::info!("handing over; a second signal ends at once");
     let goodbye = async {
-        servers.stop_tcp();
+        servers.stop_tcp_and_grpc();
         // Whether the clients are done or not: the ring must not wait for them.
-        let _ = timeout(FAREWELL, servers.tcp_ended()).await;
+        let _ = timeout(FAREWELL, servers.tcp_and_grpc_ended()).await;
         let shutdown = node.shutdown().await;
         servers.stop_http();
         let _ = timeout(LAST_ANSWERS, servers.http_ended()).await;

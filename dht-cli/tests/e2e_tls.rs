@@ -38,7 +38,7 @@ fn client_commands_speak_tls_with_a_node_off_loopback() {
     let toml = format!(
         "[node]\nlisten = \"127.0.0.1:{p2p}\"\njoin = []\ndata_dir = \"n1.data\"\n\
          [tls]\nca = \"ca/ca.pem\"\ncert = \"n1.pem\"\nkey = \"n1.key\"\ncrl = \"ca/ca.crl\"\n\
-         [api]\ntcp = \"off\"\nhttp = \"0.0.0.0:{web}\"\ntls = true\n"
+         [api]\ntcp = \"off\"\ngrpc = \"off\"\nhttp = \"0.0.0.0:{web}\"\ntls = true\n"
     );
     std::fs::write(dir.join("n1.toml"), toml).expect("written");
     let log = dir.join("n1.log");

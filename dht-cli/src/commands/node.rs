@@ -48,6 +48,9 @@ pub(super) struct Run {
     /// Address of the HTTP API, or off
     #[arg(long, value_name = "IP:PORT|off")]
     http: Option<String>,
+    /// Address of the Chord service over gRPC, or off
+    #[arg(long, value_name = "IP:PORT|off")]
+    grpc: Option<String>,
     /// Trusted authorities
     #[arg(long, value_name = "FILE")]
     ca: Option<String>,
@@ -114,6 +117,7 @@ impl Run {
             ("node.virtual", &self.positions),
             ("api.tcp", &self.tcp),
             ("api.http", &self.http),
+            ("api.grpc", &self.grpc),
             ("tls.ca", &self.ca),
             ("tls.cert", &self.cert),
             ("tls.key", &self.key),
@@ -186,6 +190,8 @@ mod tests {
             "--tcp",
             "x",
             "--http",
+            "x",
+            "--grpc",
             "x",
             "--ca",
             "x",

@@ -114,28 +114,24 @@ impl Loaded {
                 return Err(self.error(&format!("api.{server}"), message));
             }
         }
-        match (api.tcp, api.http) {
-            (Some(tcp), Some(http)) if tcp == http && tcp.port() != 0 => Err(self.error(
-                "api.http",
-                format!(
-                    "{http} is {} already: choose another port",
-                    self.called("api.tcp")
-                ),
-            )),
-            (Some(_) | None, Some(_) | None) => Ok(()),
+        for (later, (server, address, _)) in servers.iter().enumerate() {
+            let Some(address) = address.filter(|address| address.port() != 0) else {
+                continue;
+            };
+            let taken = servers[..later]
+                .iter()
+                .find(|(_, at, _)| *at == Some(address));
+            if let Some((other, ..)) = taken {
+                let name = self.called(&format!("api.{other}"));
+                let message = format!("{address} is {name} already: choose another port");
+                return Err(self.error(&format!("api.{server}"), message));
+            }
         }
+        Ok(())
     }
 
     /// What deserves a line though nothing is wrong.
     pub(super) fn remark(&mut self) {
-        let origin = self.origin("api.grpc");
-        if let Some(address) = self.settings.api.grpc
-            && origin != Origin::Default
-        {
-            self.notes.push(format!(
-                "{origin}: gRPC is not part of this version: nothing listens on {address}"
-            ));
-        }
         if self.settings.node.data_dir.is_none() {
             self.notes.push(format!(
                 "{} is not set: records are kept in memory, and after a restart this node has \

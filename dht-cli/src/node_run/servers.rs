@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::accept::Acceptor;
 use crate::config::Loaded;
 use crate::exit::Stop;
+use crate::grpc;
 use crate::http::{self, About};
 use crate::metrics::{Metrics, Server};
 use crate::tcp::{self, Limits};
@@ -21,6 +22,7 @@ use crate::tcp::{self, Limits};
 pub(super) struct Bound {
     tcp: Option<Acceptor>,
     http: Option<Acceptor>,
+    grpc: Option<Acceptor>,
     metrics: Arc<Metrics>,
 }
 
@@ -49,12 +51,22 @@ impl Bound {
             api.insecure_plain_http,
             &[b"http/1.1"],
         )?;
-        Ok(Self { tcp, http, metrics })
+        let grpc = bind(Server::Grpc, api.grpc, api.insecure_plain_grpc, &[b"h2"])?;
+        Ok(Self {
+            tcp,
+            http,
+            grpc,
+            metrics,
+        })
     }
 
     /// Name, address and whether it speaks TLS, of each server that is on.
     pub(super) fn addresses(&self) -> impl Iterator<Item = (&'static str, SocketAddr, bool)> {
-        let servers = [(Server::Tcp, &self.tcp), (Server::Http, &self.http)];
+        let servers = [
+            (Server::Tcp, &self.tcp),
+            (Server::Http, &self.http),
+            (Server::Grpc, &self.grpc),
+        ];
         servers.into_iter().filter_map(|(server, acceptor)| {
             let acceptor = acceptor.as_ref()?;
             Some((
@@ -68,14 +80,23 @@ impl Bound {
     /// Lets the servers answer.
     pub(super) fn serve(self, node: &Node, loaded: &Loaded) -> Servers {
         let (failed, failures) = unbounded_channel();
-        let tcp = Running::new();
-        let http = Running::new();
+        let (tcp, http, grpc) = (Running::new(), Running::new(), Running::new());
+        let ring = &loaded.settings.ring;
+        let limits = Limits {
+            ttl_max: ring.ttl_max,
+            copies_max: ring.copies_max,
+        };
+        if let Some(acceptor) = self.grpc {
+            let serving = grpc::serve(
+                acceptor,
+                node.clone(),
+                limits,
+                self.metrics.clone(),
+                grpc.stop.clone(),
+            );
+            grpc.spawn(Server::Grpc, serving, failed.clone());
+        }
         if let Some(acceptor) = self.tcp {
-            let ring = &loaded.settings.ring;
-            let limits = Limits {
-                ttl_max: ring.ttl_max,
-                copies_max: ring.copies_max,
-            };
             let serving = tcp::serve(
                 acceptor,
                 node.clone(),
@@ -103,6 +124,7 @@ impl Bound {
         Servers {
             tcp,
             http,
+            grpc,
             failures,
             _failed: failed,
         }
@@ -168,6 +190,7 @@ impl Running {
 pub(super) struct Servers {
     tcp: Running,
     http: Running,
+    grpc: Running,
     failures: UnboundedReceiver<Stop>,
     /// Keeps the channel open when all servers are off.
     _failed: UnboundedSender<Stop>,
@@ -180,16 +203,19 @@ impl Servers {
         failure.expect("one sender lives as long as the receiver")
     }
 
-    pub(super) fn stop_tcp(&self) {
+    /// The ports for records alone; HTTP also tells how the node leaves.
+    pub(super) fn stop_tcp_and_grpc(&self) {
         self.tcp.stop.cancel();
+        self.grpc.stop.cancel();
     }
 
     pub(super) fn stop_http(&self) {
         self.http.stop.cancel();
     }
 
-    pub(super) async fn tcp_ended(&self) {
+    pub(super) async fn tcp_and_grpc_ended(&self) {
         self.tcp.ended().await;
+        self.grpc.ended().await;
     }
 
     pub(super) async fn http_ended(&self) {
