@@ -50,10 +50,12 @@ pub enum Purpose {
     Refuse,
     /// Whether a read of the disk sees the state when it was asked for, or when it is answered.
     DiskSight,
+    /// Which unsynced writes survive a power cut.
+    Torn,
 }
 
 impl Purpose {
-    const COUNT: usize = Self::DiskSight as usize + 1;
+    const COUNT: usize = Self::Torn as usize + 1;
 }
 
 /// The draw number `n` of `node` for `purpose`.
@@ -132,6 +134,14 @@ impl Probability {
     #[must_use]
     pub fn is_zero(self) -> bool {
         self.0 == 0
+    }
+
+    /// The probability of one of two things that exclude each other; `None` above 1.
+    #[must_use]
+    pub fn or(self, other: Self) -> Option<Self> {
+        // Two halves may add up to 2⁶⁴, which is 1 and saturates like it.
+        let sum = u128::from(self.0) + u128::from(other.0);
+        (sum <= 1 << 64).then(|| Self(u64::try_from(sum).unwrap_or(u64::MAX)))
     }
 
     /// The decision that belongs to a draw.

@@ -6,7 +6,7 @@
 //! **Invariant:** a ticket is in the list from the event that carries it until the one
 //! action that answers it.
 
-use chord_core::event::{OpId, Restored, Ticket};
+use chord_core::event::{OpId, Restored, StoreCommand, Ticket};
 use chord_core::id::Id;
 use chord_core::node::Node;
 use chord_core::peer::{Addr, Peer};
@@ -110,6 +110,8 @@ pub struct Process {
     /// Calls and their deadlines.
     calls: Vec<(OpId, u64)>,
     stores: Vec<OpId>,
+    /// Writes that the disk was given and has not answered, in order.
+    unsynced: Vec<(OpId, StoreCommand)>,
 }
 
 /// An open ticket.
@@ -160,6 +162,7 @@ impl Process {
             tickets: Vec::new(),
             calls: Vec::new(),
             stores: Vec::new(),
+            unsynced: Vec::new(),
         }
     }
 
@@ -220,6 +223,23 @@ impl Process {
         }
         self.stores.push(op);
         true
+    }
+
+    /// Remembers what a store command that was just issued will write.
+    pub fn writing(&mut self, op: OpId, command: StoreCommand) {
+        self.unsynced.push((op, command));
+    }
+
+    /// Takes what is written now; `None` if the operation writes nothing.
+    pub fn take_write(&mut self, op: OpId) -> Option<StoreCommand> {
+        let found = self.unsynced.iter().position(|(open, _)| *open == op);
+        found.map(|at| self.unsynced.remove(at).1)
+    }
+
+    /// Takes all writes that are not answered yet, in the order in which they were issued.
+    pub fn take_unsynced(&mut self) -> Vec<StoreCommand> {
+        let unsynced = std::mem::take(&mut self.unsynced);
+        unsynced.into_iter().map(|(_, command)| command).collect()
     }
 
     /// Takes an open call; false if it was answered or forgotten already.

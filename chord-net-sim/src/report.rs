@@ -166,6 +166,10 @@ pub struct Population {
     pub started: u64,
     /// Processes ended without a word.
     pub crashed: u64,
+    /// Writes that were issued and not answered when their process crashed, and survived it.
+    pub writes_outlived: u64,
+    /// The same, lost.
+    pub writes_torn: u64,
     /// Nodes that left with a goodbye.
     pub left: u64,
     /// Live peers taken for dead.

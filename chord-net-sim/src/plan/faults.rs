@@ -41,10 +41,13 @@ pub enum FaultKind {
     Crash {
         /// Which.
         whom: Whom,
-        /// The disk survives.
-        kept: bool,
+        /// What is left of their disks.
+        disk: DiskFate,
         /// Time between one victim and the next, in microseconds.
         gap: u64,
+        /// How much later than the duration says each starts again at most, drawn by chance,
+        /// in microseconds.
+        spread: u64,
     },
     /// Nodes leave with a goodbye.
     Leave {
@@ -78,9 +81,37 @@ impl FaultKind {
     }
 }
 
+/// What a crash leaves of a disk. What was answered is on it in any case, unless it is wiped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DiskFate {
+    /// The process alone died: everything it had submitted is written.
+    Kept,
+    /// The power went: of what was submitted and not answered, some is written, by chance.
+    Torn,
+    /// Nothing.
+    Wiped,
+}
+
+impl DiskFate {
+    const ALL: [(&'static str, Self); 3] = [
+        ("kept", Self::Kept),
+        ("torn", Self::Torn),
+        ("wiped", Self::Wiped),
+    ];
+
+    /// Its name in a scenario.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let named = Self::ALL.iter().find(|(_, fate)| *fate == self);
+        named.map_or("?", |(name, _)| name)
+    }
+}
+
 /// Which hosts a fault hits.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Whom {
+    /// Every live member.
+    All,
     /// So many live members, drawn by chance.
     Any(u32),
     /// These, by the order in which they were created; dead ones are passed over.
@@ -113,8 +144,9 @@ pub(super) fn read(mut section: Section) -> Result<Scheduled, PlanError> {
         "blackhole" => blackhole(&mut section)?,
         "crash" => FaultKind::Crash {
             whom: whom(&mut section)?,
-            kept: section.flag("kept")?.unwrap_or(false),
+            disk: disk(&mut section)?,
             gap: section.duration("gap")?.unwrap_or(0),
+            spread: section.duration("spread")?.unwrap_or(0),
         },
         "leave" => FaultKind::Leave {
             whom: whom(&mut section)?,
@@ -184,6 +216,16 @@ fn blackhole(section: &mut Section) -> Result<FaultKind, PlanError> {
     })
 }
 
+fn disk(section: &mut Section) -> Result<DiskFate, PlanError> {
+    let wanted = "\"kept\", \"torn\" or \"wiped\"";
+    let disk = section.maybe("disk", wanted, |value| {
+        let name = value.as_str()?;
+        let named = DiskFate::ALL.iter().find(|(known, _)| *known == name);
+        named.map(|(_, fate)| *fate)
+    })?;
+    Ok(disk.unwrap_or(DiskFate::Wiped))
+}
+
 fn whom(section: &mut Section) -> Result<Whom, PlanError> {
     let these = section.maybe("which", "a list of host numbers such as [0, 4]", |value| {
         let numbers = value.as_array()?.iter();
@@ -191,13 +233,18 @@ fn whom(section: &mut Section) -> Result<Whom, PlanError> {
             .map(|number| u32::try_from(number.as_integer()?).ok())
             .collect()
     })?;
-    let nodes = section.count("nodes")?;
+    let nodes = section.maybe("nodes", "a whole number or \"all\"", |value| {
+        if value.as_str() == Some("all") {
+            return Some(Whom::All);
+        }
+        u32::try_from(value.as_integer()?).ok().map(Whom::Any)
+    })?;
     match (these, nodes) {
         (Some(_), Some(_)) => Err(PlanError::Contradiction {
             at: section.at("nodes"),
             why: "say either `nodes` (how many) or `which` (a list), not both".to_owned(),
         }),
         (Some(these), None) => Ok(Whom::These(these)),
-        (None, nodes) => Ok(Whom::Any(nodes.unwrap_or(1))),
+        (None, nodes) => Ok(nodes.unwrap_or(Whom::Any(1))),
     }
 }

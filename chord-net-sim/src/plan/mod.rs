@@ -21,7 +21,7 @@ use toml::Table;
 
 pub use error::PlanError;
 pub use expect::{Expectation, Metric};
-pub use faults::{FaultKind, Scheduled, Split, Whom};
+pub use faults::{DiskFate, FaultKind, Scheduled, Split, Whom};
 pub use units::Rate;
 
 use crate::chance::Probability;
@@ -101,8 +101,10 @@ pub struct Churn {
     pub crashes: Option<Rate>,
     /// Nodes that leave with a goodbye.
     pub leaves: Option<Rate>,
-    /// Share of crashes that keep the disk.
+    /// Share of crashes that keep the disk ([`DiskFate::Kept`]).
     pub kept: Probability,
+    /// Share of crashes that tear it ([`DiskFate::Torn`]); all others wipe it.
+    pub torn: Probability,
     /// Share of crashed nodes that come back.
     pub back: Probability,
     /// Mean time until they do, in microseconds.
@@ -128,6 +130,21 @@ pub struct RecordWork {
     pub ttl: u64,
     /// Copies; 0 is the default of the core.
     pub copies: u8,
+}
+
+impl Churn {
+    /// What the draw of a crash leaves of its disk.
+    #[must_use]
+    pub fn disk(&self, drawn: u64) -> DiskFate {
+        let survives = self.kept.or(self.torn);
+        if self.kept.hit(drawn) {
+            DiskFate::Kept
+        } else if survives.is_some_and(|survives| survives.hit(drawn)) {
+            DiskFate::Torn
+        } else {
+            DiskFate::Wiped
+        }
+    }
 }
 
 impl Plan {
@@ -325,6 +342,7 @@ fn churn(mut section: Section, successors: u8) -> Result<Churn, PlanError> {
         crashes: section.rate("crashes")?,
         leaves: section.rate("leaves")?,
         kept: section.probability("kept")?,
+        torn: section.probability("torn")?,
         back: section.probability("back")?,
         down: section.duration("down")?.unwrap_or(Micros::from_secs(20).0) as f64,
         // Above this the ring stays inside the premises of its proof.
@@ -333,6 +351,12 @@ fn churn(mut section: Section, successors: u8) -> Result<Churn, PlanError> {
             .unwrap_or(u32::from(successors) + 1),
         members_max: section.count("members_max")?.unwrap_or(u32::MAX),
     };
+    if churn.kept.or(churn.torn).is_none() {
+        return Err(PlanError::Contradiction {
+            at: section.at("torn"),
+            why: "more than 1 with `kept`: write less".to_owned(),
+        });
+    }
     section.finish()?;
     Ok(churn)
 }

@@ -68,7 +68,8 @@ every = "1m"
 times = 3
 kind = "crash"
 which = [0, 3]
-kept = true
+disk = "torn"
+spread = "2s"
 
 [expect]
 lookup_success = ">= 0.99"
@@ -124,8 +125,9 @@ fn every_section_is_read() {
         crash.kind,
         FaultKind::Crash {
             whom,
-            kept: true,
-            gap: 0
+            disk: DiskFate::Torn,
+            gap: 0,
+            spread: 2_000_000,
         }
     );
     assert_eq!(plan.expect.len(), 2);

@@ -17,7 +17,7 @@ use crate::oracle::data::Data;
 use crate::oracle::owners::Owners;
 use crate::oracle::reads::Reads;
 use crate::oracle::ring::Premises;
-use crate::plan::{Bootstrap, FaultKind, Plan, Rate, Scheduled, Split, Whom};
+use crate::plan::{Bootstrap, DiskFate, FaultKind, Plan, Rate, Scheduled, Split, Whom};
 use crate::queue::{Queue, Turn};
 use crate::report::{Messages, Population};
 use crate::trace::Trace;
@@ -61,7 +61,7 @@ pub(super) enum Control {
     /// One victim of a fault crashes, and starts again after `back`.
     Crash {
         host: u32,
-        kept: bool,
+        disk: DiskFate,
         back: Option<u64>,
     },
     /// A barrier is removed.
@@ -152,8 +152,8 @@ impl World {
             Control::ChurnCrash => self.churn_crash(),
             Control::ChurnLeave => self.churn_leave(),
             Control::Fault { number, occurrence } => self.fault(number, occurrence),
-            Control::Crash { host, kept, back } => {
-                self.crash(host, kept);
+            Control::Crash { host, disk, back } => {
+                self.crash(host, disk);
                 if let Some(back) = back {
                     self.schedule(self.now + back, Control::Start { host });
                 }
@@ -218,16 +218,13 @@ impl World {
         let Some(host) = self.victim(Purpose::Crash) else {
             return;
         };
-        let (kept, back, down) = (
-            self.plan.churn.kept,
-            self.plan.churn.back,
-            self.plan.churn.down,
-        );
-        let kept = self.stream.hit(Purpose::Down, kept);
+        let (back, down) = (self.plan.churn.back, self.plan.churn.down);
+        let drawn = self.stream.next(Purpose::Down);
+        let disk = self.plan.churn.disk(drawn);
         let back = self.stream.hit(Purpose::Down, back);
         let down = self.stream.exponential(Purpose::Down, down);
         self.fired(self.rows.crashes);
-        self.crash(host, kept);
+        self.crash(host, disk);
         if back {
             self.schedule(self.now + down, Control::Start { host });
         }
@@ -295,11 +292,21 @@ impl World {
                     fault.lasts,
                 );
             }
-            FaultKind::Crash { whom, kept, gap } => {
-                let (kept, back) = (*kept, fault.lasts);
+            FaultKind::Crash {
+                whom,
+                disk,
+                gap,
+                spread,
+            } => {
+                let disk = *disk;
                 for (n, host) in self.victims(whom, row).into_iter().enumerate() {
                     let time = self.now + gap * n as u64;
-                    self.schedule(time, Control::Crash { host, kept, back });
+                    let late = match spread {
+                        0 => 0,
+                        spread => self.stream.below(Purpose::Fault, spread + 1),
+                    };
+                    let back = fault.lasts.map(|lasts| lasts + late);
+                    self.schedule(time, Control::Crash { host, disk, back });
                 }
             }
             FaultKind::Leave { whom } => {
@@ -337,6 +344,7 @@ impl World {
                 hosts.iter().copied().filter(up).collect()
             }
             Whom::Any(count) => self.some_members(*count as usize),
+            Whom::All => self.members.iter().map(|(_, host)| *host).collect(),
         };
         if !victims.is_empty() {
             self.ledger.fire(row);

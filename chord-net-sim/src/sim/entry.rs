@@ -41,8 +41,10 @@ pub(super) enum Entry {
 /// What the disk has still to do for a command.
 #[derive(Clone, Debug)]
 pub(super) enum DiskWork {
-    /// Everything.
-    Do(StoreCommand),
+    /// A read.
+    Read(StoreCommand),
+    /// A write: the process keeps it, and a crash decides about it there.
+    Write,
     /// Nothing: it was read when it was asked for, and the answer is on its way.
     Done(StoreAnswer),
 }

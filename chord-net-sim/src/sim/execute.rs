@@ -2,7 +2,8 @@
 
 use bytes::BytesMut;
 use chord_core::event::{
-    Action, CallError, Event, Failure, Notice, OpId, Outcome, StoreCommand, Terms, Ticket,
+    Action, CallError, Event, Failure, Notice, OpId, Outcome, StoreAnswer, StoreCommand, Terms,
+    Ticket,
 };
 use chord_core::message::{Request, Response};
 use chord_core::peer::Peer;
@@ -357,12 +358,13 @@ impl World {
         let (delay, work) = if kind::writes(&command) {
             let done = state.disk_busy.max(self.now) + spread(pace.write);
             state.disk_busy = done;
-            (done - self.now, DiskWork::Do(command))
+            process.writing(op, command);
+            (done - self.now, DiskWork::Write)
         } else if early {
             let answer = state.disk.carry_out(command, &mut Vec::new());
             (spread(pace.read), DiskWork::Done(answer))
         } else {
-            (spread(pace.read), DiskWork::Do(command))
+            (spread(pace.read), DiskWork::Read(command))
         };
         let entry = Entry::Store {
             host,
@@ -388,18 +390,17 @@ impl World {
             self.after(until - self.now, host, entry);
             return;
         }
-        let mut changes = Vec::new();
         let answer = match work {
-            DiskWork::Do(command) => {
-                let disk = &mut self.hosts[host as usize].disk;
-                disk.carry_out(command, &mut changes)
-            }
             DiskWork::Done(answer) => answer,
+            DiskWork::Read(command) => self.change_disk(host, command),
+            DiskWork::Write => {
+                let process = self.hosts[host as usize].process.as_mut();
+                let Some(command) = process.and_then(|process| process.take_write(op)) else {
+                    return;
+                };
+                self.change_disk(host, command)
+            }
         };
-        for change in changes {
-            self.data
-                .stored(host, &change.key, change.version, self.now);
-        }
         let process = self.hosts[host as usize].process.as_mut();
         if process.is_some_and(|process| process.take_store(op)) {
             self.handle(
@@ -410,6 +411,18 @@ impl World {
                 },
             );
         }
+    }
+
+    /// Carries out a command on a host's disk, and tells the oracle what it changed.
+    pub(super) fn change_disk(&mut self, host: u32, command: StoreCommand) -> StoreAnswer {
+        let mut changes = Vec::new();
+        let disk = &mut self.hosts[host as usize].disk;
+        let answer = disk.carry_out(command, &mut changes);
+        for change in changes {
+            self.data
+                .stored(host, &change.key, change.version, self.now);
+        }
+        answer
     }
 
     fn finished(&mut self, host: u32, ticket: Ticket, result: Result<Outcome, Failure>) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chord_core::event::{Command, Event, Restored};
+use chord_core::event::{Command, Event, Restored, StoreCommand};
 use chord_core::node::Node;
 use chord_core::peer::Addr;
 
@@ -10,6 +10,7 @@ use super::churn::Control;
 use super::world::World;
 use crate::chance::{Purpose, nth};
 use crate::host::{Asked, Host, Process};
+use crate::plan::DiskFate;
 
 /// How long a driver waits before it tells a node its seeds again, in microseconds: it
 /// resolves names anew while the node is no member.
@@ -107,23 +108,57 @@ impl World {
         self.handle(host, Event::Command { ticket, command });
     }
 
-    /// Ends a process without a word. `kept`: its disk survives.
-    pub fn crash(&mut self, host: u32, kept: bool) {
+    /// Ends a process without a word.
+    pub fn crash(&mut self, host: u32, disk: DiskFate) {
+        let process = self.hosts[host as usize].process.as_mut();
+        let unsynced = process.map_or_else(Vec::new, |process| process.take_unsynced());
         let Some(restored) = self.end(host) else {
             return;
         };
+        let fate = disk.name();
         self.trace
-            .tell(self.now, &format!("host {host} crashes, disk kept: {kept}"));
+            .tell(self.now, &format!("host {host} crashes, disk {fate}"));
         self.population.crashed += 1;
         self.disturbed();
         self.premises.failed();
-        self.data.died(host, !kept, &self.members, self.now);
+        let wiped = disk == DiskFate::Wiped;
+        let issued = unsynced.len();
+        let surviving = self.surviving(disk, unsynced);
+        self.population.writes_torn += (issued - surviving.len()) as u64;
+        self.population.writes_outlived += surviving.len() as u64;
+        for write in surviving {
+            self.change_disk(host, write);
+        }
+        self.data.died(host, wiped, &self.members, self.now);
         self.no_member(host);
         let state = &mut self.hosts[host as usize];
         state.restored = restored;
-        if !kept {
+        if wiped {
             state.disk.wipe();
             state.restored.marks.clear();
+        }
+    }
+
+    /// Which writes a crash leaves of those that were issued and not answered: of a torn disk
+    /// either all before one that is drawn, or each with even chance.
+    fn surviving(&mut self, disk: DiskFate, unsynced: Vec<StoreCommand>) -> Vec<StoreCommand> {
+        match disk {
+            DiskFate::Kept => unsynced,
+            DiskFate::Wiped => Vec::new(),
+            DiskFate::Torn => {
+                let in_order = self.stream.below(Purpose::Torn, 2) == 0;
+                let count = self.stream.below(Purpose::Torn, unsynced.len() as u64 + 1);
+                let mut survives = |at: u64| {
+                    if in_order {
+                        at < count
+                    } else {
+                        self.stream.below(Purpose::Torn, 2) == 0
+                    }
+                };
+                let numbered = (0..).zip(unsynced);
+                let surviving = numbered.filter(|(at, _)| survives(*at));
+                surviving.map(|(_, write)| write).collect()
+            }
         }
     }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use chord_core::event::{
     Action, CallError, Class, Command, Event, OpId, StoreCommand, Terms, Ticket,
@@ -9,6 +11,7 @@ use chord_core::time::Instant as Mono;
 
 use super::*;
 use crate::host::{Asked, addr_of};
+use crate::plan::DiskFate;
 use crate::report::Verdict;
 
 fn plan(text: &str) -> Plan {
@@ -230,7 +233,7 @@ fn a_call_to_a_wrong_id_or_to_nobody_is_unreachable() {
 fn a_call_to_an_earlier_life_is_answered_restarted_and_a_seed_is_whoever_is_there() {
     let mut world = pair();
     let before = world.hosts()[1].peer();
-    world.crash(1, true);
+    world.crash(1, DiskFate::Kept);
     let silence = answer_to(&mut world.clone(), before);
     assert_eq!(silence, None, "a host that is down stays silent");
     world.start(1);
@@ -281,12 +284,64 @@ fn a_crash_ends_tickets_and_loses_what_the_disk_does_not_keep() {
     let events = world.trace().events();
     world.command(1, Asked::Join, u64::MAX, Command::Status);
     assert_eq!(world.trace().events(), events + 1);
-    world.crash(1, false);
+    world.crash(1, DiskFate::Wiped);
     assert!(!world.hosts()[1].is_up() && world.hosts()[1].disk.is_empty());
     world.handle(1, Event::Wake);
     assert_eq!(world.hosts().iter().filter(|host| host.is_up()).count(), 1);
     world.start(1);
     assert_eq!(world.hosts()[1].incarnation, 2);
+}
+
+/// A host that has been answered one write, was given more, and crashes before it is answered
+/// those: the numbers of the writes that its disk holds afterwards.
+fn written_at_a_crash(seed: u64, disk: DiskFate) -> Vec<u64> {
+    const PENDING: u64 = 4;
+    let plan = plan("[run]\nduration = \"1h\"\n[nodes]\ncount = 1\n[disk]\nwrite = \"10ms\"");
+    let mut world = World::new(&plan, seed);
+    world.run_until(1_000_000);
+    let key = |n: u64| super::work::record_key(n);
+    let write = |world: &mut World, n: u64| {
+        let header = Header {
+            version: Version {
+                time: 1 + n,
+                writer: Id::ZERO,
+            },
+            operation: OperationId::default(),
+            copies: 1,
+            tombstone: false,
+            expires: Mono(u64::MAX),
+            shadow: Mono(u64::MAX),
+        };
+        let record = Record {
+            key: key(n),
+            value: Bytes::new(),
+            header,
+        };
+        let command = StoreCommand::Put {
+            records: vec![record],
+        };
+        let op = OpId(FOREIGN + n);
+        world.execute(0, Action::Store { op, command });
+    };
+    write(&mut world, 0);
+    world.run_until(1_900_000);
+    (1..=PENDING).for_each(|n| write(&mut world, n));
+    world.crash(0, disk);
+    world.run_until(2_500_000);
+    let disk = &world.hosts()[0].disk;
+    let there = (0..=PENDING).filter(|n| disk.get(&key(*n)).is_some());
+    there.collect()
+}
+
+#[test]
+fn a_power_cut_keeps_every_answered_write_and_some_of_the_others() {
+    assert_eq!(written_at_a_crash(1, DiskFate::Kept), [0, 1, 2, 3, 4]);
+    assert_eq!(written_at_a_crash(1, DiskFate::Wiped), []);
+    let torn = |seed| written_at_a_crash(seed, DiskFate::Torn);
+    let seen: BTreeSet<Vec<u64>> = (0..400).map(torn).collect();
+    assert!(seen.iter().all(|there| there[0] == 0), "the answered one");
+    assert_eq!(seen.len(), 16, "every subset of the other four: {seen:?}");
+    assert_eq!(torn(7), torn(7));
 }
 
 #[test]
@@ -298,7 +353,7 @@ fn a_host_that_is_down_can_refuse() {
     let mut world = World::new(&plan, 1);
     world.run_until(5_000_000);
     let peer = world.hosts()[1].peer();
-    world.crash(1, true);
+    world.crash(1, DiskFate::Kept);
     assert_eq!(
         answer_to(&mut world, peer),
         Some(Err(CallError::Unreachable))
