@@ -52,10 +52,12 @@ pub enum Purpose {
     DiskSight,
     /// Which unsynced writes survive a power cut.
     Torn,
+    /// How far a host's wall clock is off.
+    Clock,
 }
 
 impl Purpose {
-    const COUNT: usize = Self::Torn as usize + 1;
+    const COUNT: usize = Self::Clock as usize + 1;
 }
 
 /// The draw number `n` of `node` for `purpose`.

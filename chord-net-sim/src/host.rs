@@ -36,6 +36,8 @@ pub struct Host {
     pub sent: u64,
     /// How many store commands it issued: the number that decides a delay.
     pub stored: u64,
+    /// How far its wall clock is off, in microseconds, also while it is down.
+    pub wall_off: i64,
     /// Until when its disk is busy with earlier writes.
     pub disk_busy: u64,
 }
@@ -55,6 +57,7 @@ impl Host {
             caused: 0,
             sent: 0,
             stored: 0,
+            wall_off: 0,
             disk_busy: 0,
         }
     }

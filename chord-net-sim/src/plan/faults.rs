@@ -59,6 +59,14 @@ pub enum FaultKind {
         /// How many at once.
         nodes: u32,
     },
+    /// Wall clocks jump; with a duration they jump back after it. The monotonic clock goes on
+    /// as ever.
+    Clock {
+        /// Whose.
+        whom: Whom,
+        /// How far, in microseconds: each host draws one of these.
+        by: Vec<i64>,
+    },
     /// Processes stand still; what arrives meanwhile is handled when they go on.
     Pause {
         /// Which.
@@ -76,6 +84,7 @@ impl FaultKind {
             Self::Crash { .. } => "crash",
             Self::Leave { .. } => "leave",
             Self::Join { .. } => "join",
+            Self::Clock { .. } => "clock",
             Self::Pause { .. } => "pause",
         }
     }
@@ -131,7 +140,8 @@ pub enum Split {
 
 /// Reads one entry.
 pub(super) fn read(mut section: Section) -> Result<Scheduled, PlanError> {
-    let wanted = "\"partition\", \"blackhole\", \"crash\", \"leave\", \"join\" or \"pause\"";
+    let wanted = "\"partition\", \"blackhole\", \"crash\", \"leave\", \"join\", \"clock\" or \
+                  \"pause\"";
     let name = section.needed_text("kind", wanted)?;
     let at = section.needed_duration("at")?;
     let lasts = section.duration("for")?;
@@ -153,6 +163,10 @@ pub(super) fn read(mut section: Section) -> Result<Scheduled, PlanError> {
         },
         "join" => FaultKind::Join {
             nodes: section.count("nodes")?.unwrap_or(1),
+        },
+        "clock" => FaultKind::Clock {
+            by: jumps(&mut section)?,
+            whom: whom(&mut section)?,
         },
         "pause" => FaultKind::Pause {
             whom: whom(&mut section)?,
@@ -214,6 +228,20 @@ fn blackhole(section: &mut Section) -> Result<FaultKind, PlanError> {
     Ok(FaultKind::Blackhole {
         request: request.ok_or(missing)?,
     })
+}
+
+fn jumps(section: &mut Section) -> Result<Vec<i64>, PlanError> {
+    let wanted = "a list of jumps such as [\"1h\", \"-10y\"]";
+    let jumps = section.maybe("by", wanted, |value| {
+        let jumps = value.as_array()?.iter();
+        let jumps: Option<Vec<i64>> = jumps.map(|jump| units::signed(jump.as_str()?)).collect();
+        jumps.filter(|jumps| !jumps.is_empty())
+    })?;
+    let missing = PlanError::Missing {
+        at: section.at("by"),
+        wanted: wanted.to_owned(),
+    };
+    jumps.ok_or(missing)
 }
 
 fn disk(section: &mut Section) -> Result<DiskFate, PlanError> {

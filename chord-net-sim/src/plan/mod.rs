@@ -57,6 +57,9 @@ pub struct Plan {
     pub latency: Latency,
     /// How long the disk takes.
     pub disk: DiskPace,
+    /// How far the wall clock of a host is off at most, either way, from its start on, in
+    /// microseconds.
+    pub clocks: u64,
     /// Coming and going.
     pub churn: Churn,
     /// Lookups, if any.
@@ -167,6 +170,9 @@ impl Plan {
         let ring = Arc::new(ring::read(root.section("ring")?)?);
         let latency = latency(root.section("latency")?)?;
         let disk = disk(root.section("disk")?)?;
+        let mut clock = root.section("clock")?;
+        let clocks = clock.duration("offset")?.unwrap_or(0);
+        clock.finish()?;
         let churn = churn(root.section("churn")?, ring.successors)?;
         let mut work = root.section("work")?;
         let lookups = lookups(&mut work)?;
@@ -196,6 +202,7 @@ impl Plan {
             ring,
             latency,
             disk,
+            clocks,
             churn,
             lookups,
             records,

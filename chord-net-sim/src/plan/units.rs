@@ -16,6 +16,21 @@ pub(super) fn duration(text: &str) -> Option<u64> {
     Some((number * micros + 0.5) as u64)
 }
 
+/// A length of time with a sign, in microseconds: `1h`, `-10y`. A year has 365 days.
+pub(super) fn signed(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (negative, rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let micros = match rest.strip_suffix('y') {
+        Some(years) => duration(&format!("{}d", number(years.trim())? * 365.0))?,
+        None => duration(rest)?,
+    };
+    let micros = i64::try_from(micros).ok()?;
+    Some(if negative { -micros } else { micros })
+}
+
 /// A size in bytes: `100B`, `4KiB`, `1MiB`, `64kB`.
 pub(super) fn size(text: &str) -> Option<u64> {
     let (number, unit) = split(text)?;
@@ -120,6 +135,17 @@ mod tests {
         ] {
             assert_eq!(duration(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_jump_goes_either_way() {
+        assert_eq!(signed("1s"), Some(1_000_000));
+        assert_eq!(signed("-1h"), Some(-3_600_000_000));
+        assert_eq!(signed("10y"), Some(315_360_000_000_000));
+        assert_eq!(
+            [signed("1"), signed("--1s"), signed("y")],
+            [None, None, None]
+        );
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub(super) enum Control {
         disk: DiskFate,
         back: Option<u64>,
     },
+    /// The wall clock of a host jumps.
+    Clock { host: u32, by: i64 },
     /// A barrier is removed.
     Heal { barrier: u64 },
 }
@@ -158,6 +160,7 @@ impl World {
                     self.schedule(self.now + back, Control::Start { host });
                 }
             }
+            Control::Clock { host, by } => self.set_clock(host, by),
             Control::Heal { barrier } => {
                 self.links.remove(barrier);
                 self.owners.heal(barrier, self.now);
@@ -318,6 +321,17 @@ impl World {
                 self.ledger.fire(row);
                 for _ in 0..*nodes {
                     self.spawn();
+                }
+            }
+            FaultKind::Clock { whom, by } => {
+                for host in self.victims(whom, row) {
+                    let drawn = self.stream.index(Purpose::Clock, by.len());
+                    let by = drawn.map_or(0, |at| by[at]);
+                    self.set_clock(host, by);
+                    if let Some(lasts) = fault.lasts {
+                        let back = Control::Clock { host, by: -by };
+                        self.schedule(self.now + lasts, back);
+                    }
                 }
             }
             FaultKind::Pause { whom } => {

@@ -2,15 +2,15 @@
 
 use chord_core::event::{State, Status, View};
 use chord_core::node::Node;
-use chord_core::time::Now;
+use chord_core::time::Instant;
 
 /// How a node is.
-pub(super) fn status(node: &Node, now: Now) -> Status {
-    node.status(now.mono)
+pub(super) fn status(node: &Node, now: Instant) -> Status {
+    node.status(now)
 }
 
 /// What a member believes of the ring; `None` if it is none.
-pub(super) fn view(node: &Node, now: Now) -> Option<View> {
+pub(super) fn view(node: &Node, now: Instant) -> Option<View> {
     let status = status(node, now);
     (status.state == State::Joined).then_some(View {
         me: status.me,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chord_core::draw::below;
 use chord_core::event::{Command, Event, Restored, StoreCommand};
 use chord_core::node::Node;
 use chord_core::peer::Addr;
@@ -25,7 +26,14 @@ impl World {
     pub fn spawn(&mut self) -> u32 {
         let index = u32::try_from(self.hosts.len()).expect("fewer than 2³² hosts");
         let name = format!("{}/{index}", self.seed);
-        self.hosts.push(Host::new(index, &name));
+        let mut host = Host::new(index, &name);
+        let drawn = nth(self.seed, index, Purpose::Clock, 0);
+        let most = self.plan.clocks;
+        let off = below(drawn, most.saturating_mul(2).saturating_add(1));
+        host.wall_off = i64::try_from(off)
+            .unwrap_or(i64::MAX)
+            .saturating_sub_unsigned(most);
+        self.hosts.push(host);
         self.start(index);
         index
     }
@@ -35,7 +43,7 @@ impl World {
         if self.hosts[host as usize].is_up() {
             return;
         }
-        let clocks = self.clocks();
+        let clocks = self.clocks(host);
         let state = &mut self.hosts[host as usize];
         state.incarnation += 1;
         state.leaving = false;
@@ -220,9 +228,21 @@ impl World {
         self.quiet_since = self.quiet_since.max(until);
     }
 
+    /// The wall clock of a host jumps; nothing else notices. It is no failure: it excuses
+    /// nothing.
+    pub fn set_clock(&mut self, host: u32, by: i64) {
+        let seconds = by as f64 / 1e6;
+        self.trace.tell(
+            self.now,
+            &format!("the wall clock of host {host} jumps by {seconds} s"),
+        );
+        let state = &mut self.hosts[host as usize];
+        state.wall_off = state.wall_off.saturating_add(by);
+    }
+
     /// Takes the process away; what its next life starts from, if it was up.
     fn end(&mut self, host: u32) -> Option<Restored> {
-        let now = self.clocks().mono;
+        let now = self.clocks(host).mono;
         let process = self.hosts[host as usize].process.take()?;
         for open in process.tickets() {
             self.cut_off(open.asked);

@@ -345,6 +345,29 @@ fn a_power_cut_keeps_every_answered_write_and_some_of_the_others() {
 }
 
 #[test]
+fn a_wall_clock_jumps_there_and_back_and_the_monotonic_one_goes_on() {
+    let plan = plan(
+        "[run]\nduration = \"1h\"\nwarmup = \"1s\"\n[nodes]\ncount = 2\ninterval = \"1us\"\n\
+         [clock]\noffset = \"2s\"\n\
+         [[fault]]\nkind = \"clock\"\nat = \"10s\"\nfor = \"5s\"\nwhich = [1]\nby = [\"-10y\"]",
+    );
+    let mut world = World::new(&plan, 1);
+    world.run_until(5_000_000);
+    let before = [0, 1].map(|host| world.clocks(host));
+    assert_ne!(before[0].wall, before[1].wall, "off from the start");
+    assert!(before[0].wall.abs_diff(before[1].wall) <= 4_000_000);
+    world.run_until(12_000_000);
+    let clocks = [0, 1].map(|host| world.clocks(host));
+    assert_eq!(clocks[0].wall, before[0].wall + 7_000_000);
+    let years = 10 * 365 * 86_400 * 1_000_000;
+    assert_eq!(clocks[1].wall + years, before[1].wall + 7_000_000);
+    assert_eq!(clocks.map(|now| now.mono), [Mono(12_000_000); 2]);
+    world.run_until(20_000_000);
+    assert_eq!(world.clocks(1).wall, before[1].wall + 15_000_000);
+    assert_eq!(world.ledger.vacuous().count(), 0);
+}
+
+#[test]
 fn a_host_that_is_down_can_refuse() {
     let plan = plan(
         "[run]\nduration = \"1h\"\n[nodes]\ncount = 2\ninterval = \"1us\"\n\

@@ -126,11 +126,12 @@ impl World {
         }
     }
 
-    /// Both clocks of every host: all run alike.
-    pub(super) fn clocks(&self) -> Now {
+    /// Both clocks of a host. The monotonic ones run alike; wall clocks may be off.
+    pub(super) fn clocks(&self, host: u32) -> Now {
+        let off = self.hosts[host as usize].wall_off;
         Now {
             mono: Instant(self.now),
-            wall: EPOCH.saturating_add(self.now),
+            wall: EPOCH.saturating_add(self.now).saturating_add_signed(off),
         }
     }
 
@@ -305,7 +306,7 @@ impl World {
 
     /// Lets a node handle an event and carries out what it wants. One event of the run.
     pub(super) fn handle(&mut self, host: u32, event: Event) {
-        let clocks = self.clocks();
+        let clocks = self.clocks(host);
         self.trace.event(self.now, host, kind::event(&event));
         let wanted = self.trace.wants(self.now, host);
         if wanted {
@@ -398,10 +399,10 @@ impl World {
 
     /// The views of all live members, sorted by id.
     pub(super) fn views(&self) -> Vec<chord_core::event::View> {
-        let clocks = self.clocks();
+        let now = Instant(self.now);
         let up = self.hosts.iter().filter_map(|host| host.process.as_ref());
         let mut views: Vec<_> = up
-            .filter_map(|process| inspect::view(&process.node, clocks))
+            .filter_map(|process| inspect::view(&process.node, now))
             .collect();
         views.sort_by_key(|view| view.me.id);
         views
