@@ -101,7 +101,9 @@ impl Data {
     }
 
     /// A write was acknowledged. Says what is wrong with that, if anything: fewer than a
-    /// majority have it, or it lies behind a write acknowledged before this one began.
+    /// majority have it, or it lies behind a write acknowledged before this one began. The
+    /// latter is no breach unless both were `calm`: two sides of a partition acknowledge
+    /// without each other, by the clocks that each of them has, and meet some time later.
     pub fn acknowledged(
         &mut self,
         key: &Key,
@@ -109,9 +111,14 @@ impl Data {
         version: Version,
         now: u64,
         members: usize,
+        calm: bool,
     ) -> Option<String> {
         let attempt = self.attempt(key, operation)?;
-        attempt.state = AttemptState::Acknowledged { version, at: now };
+        attempt.state = AttemptState::Acknowledged {
+            version,
+            at: now,
+            calm,
+        };
         let attempt = *attempt;
         let tracked = self.keys.get_mut(key)?;
         let copies = usize::from(attempt.copies).min(members).max(1);
@@ -119,8 +126,9 @@ impl Data {
             AttemptState::Acknowledged {
                 version: earlier,
                 at,
-            } => other.operation != operation && at < attempt.begun && earlier >= version,
-            AttemptState::Open | AttemptState::Void => false,
+                calm: true,
+            } => calm && other.operation != operation && at < attempt.begun && earlier >= version,
+            AttemptState::Acknowledged { .. } | AttemptState::Open | AttemptState::Void => false,
         });
         let have: BTreeSet<u32> = tracked
             .ever

@@ -410,7 +410,7 @@ fn a_repair_that_does_not_finish_is_a_violation() {
         world.data.stored(host, &key, Some(version), now);
     }
     let members = world.members.clone();
-    let wrong = world.data.acknowledged(&key, 1, version, now, 2);
+    let wrong = world.data.acknowledged(&key, 1, version, now, 2, true);
     assert_eq!(wrong, None);
     // The oracle believes in a copy that no disk has: nobody can repair it.
     world.data.died(1, true, &members, now);

@@ -387,7 +387,7 @@ impl World {
                 let members = self.members.len();
                 let wrong = self
                     .data
-                    .acknowledged(key, number, version, self.now, members);
+                    .acknowledged(key, number, version, self.now, members, calm);
                 if let Some(wrong) = wrong {
                     self.violate("acknowledgement", wrong);
                 }

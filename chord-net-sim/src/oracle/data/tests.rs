@@ -46,7 +46,7 @@ fn written(value: &'static [u8]) -> Data {
     for host in 0..3 {
         data.stored(host, &key(), Some(version(5)), 11);
     }
-    assert_eq!(data.acknowledged(&key(), 1, version(5), 12, 3), None);
+    assert_eq!(data.acknowledged(&key(), 1, version(5), 12, 3, true), None);
     data
 }
 
@@ -83,7 +83,7 @@ fn a_newer_write_is_no_loss_and_an_older_one_is() {
     for host in 0..3 {
         data.stored(host, &key(), Some(version(9)), 35);
     }
-    assert_eq!(data.acknowledged(&key(), 2, version(9), 41, 3), None);
+    assert_eq!(data.acknowledged(&key(), 2, version(9), 41, 3, true), None);
     assert!(is_lost(&data.judge(&key(), Some(&record(b"v", 5)), 42)));
 }
 
@@ -101,9 +101,12 @@ fn an_acknowledgement_without_a_majority_is_seen() {
     let mut data = Data::default();
     data.begun(&key(), 1, Some(1), [10, HOUR], 3);
     data.stored(0, &key(), Some(version(5)), 11);
-    assert!(data.acknowledged(&key(), 1, version(5), 12, 10).is_some());
+    assert!(
+        data.acknowledged(&key(), 1, version(5), 12, 10, true)
+            .is_some()
+    );
     data.stored(1, &key(), Some(version(5)), 13);
-    assert_eq!(data.acknowledged(&key(), 1, version(5), 14, 10), None);
+    assert_eq!(data.acknowledged(&key(), 1, version(5), 14, 10, true), None);
 }
 
 #[test]
@@ -113,7 +116,25 @@ fn a_version_behind_an_acknowledged_one_is_seen() {
     for host in 0..3 {
         data.stored(host, &key(), Some(version(6)), 31);
     }
-    assert!(data.acknowledged(&key(), 2, version(4), 40, 3).is_some());
+    let parted = data
+        .clone()
+        .acknowledged(&key(), 2, version(4), 40, 3, false);
+    assert_eq!(
+        parted, None,
+        "the sides of a partition do not know of each other"
+    );
+    let mut earlier = written(b"v");
+    earlier.acknowledged(&key(), 1, version(5), 12, 3, false);
+    earlier.begun(&key(), 2, Some(2), [30, HOUR], 3);
+    let parted = earlier.acknowledged(&key(), 2, version(4), 40, 3, true);
+    assert_eq!(
+        parted, None,
+        "nor those who were not parted of one that was"
+    );
+    assert!(
+        data.acknowledged(&key(), 2, version(4), 40, 3, true)
+            .is_some()
+    );
 }
 
 #[test]

@@ -27,7 +27,12 @@ pub(super) enum AttemptState {
     /// It certainly did nothing.
     Void,
     /// A majority had it at this time.
-    Acknowledged { version: Version, at: u64 },
+    Acknowledged {
+        version: Version,
+        at: u64,
+        /// Nobody was kept apart meanwhile.
+        calm: bool,
+    },
 }
 
 /// A write that was acknowledged and is not overtaken by another one.
