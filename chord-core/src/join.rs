@@ -57,6 +57,8 @@ pub(crate) struct Joining {
     busy: bool,
     contacts: Vec<(Peer, Heard)>,
     told_unreachable: bool,
+    /// It is our turn to found the ring again, and those who start are asked once more.
+    confirming: bool,
 }
 
 impl Node {
@@ -146,15 +148,17 @@ impl Node {
         if !matches!(self.state, State::Joining | State::Lost) {
             return;
         }
-        if !self.joining.busy && self.may_found_again(cx.now.mono) {
-            self.found_ring(cx, true);
-            return;
-        }
+        let confirm = !self.joining.busy && self.may_found_again(cx.now.mono);
         let pace = self.joining.pace;
         self.joining.pace = Micros(pace.0.saturating_mul(2)).min(SURVEY_MAX);
         let after = self.jitter(pace, Micros(pace.0 + pace.0 / 4));
         self.schedule(cx, Task::Join, after);
         if self.joining.busy {
+            return;
+        }
+        self.joining.confirming = confirm;
+        if confirm {
+            self.confirm_start(cx);
             return;
         }
         self.tell_unreachable(cx);
@@ -170,16 +174,40 @@ impl Node {
         }
         peers.truncate(SURVEY_PEERS);
         for peer in peers {
+            // One entry for a node, whichever of its lives: an answer finds one entry only, and
+            // a second one would be asked and never heard.
             let known = self
                 .joining
                 .contacts
                 .iter_mut()
-                .find(|(known, _)| *known == peer);
+                .find(|(known, _)| known.id == peer.id && known.addr == peer.addr);
             match known {
                 Some((_, Heard::Asked)) => continue,
-                Some((_, heard)) => *heard = Heard::Asked,
+                Some((known, heard)) => (*known, *heard) = (peer, Heard::Asked),
                 None => self.joining.contacts.push((peer, Heard::Asked)),
             }
+            let request = Request::Neighbours { digest: 0 };
+            self.call(cx, peer, request, Class::Ring, Then::Surveyed);
+        }
+    }
+
+    /// Nobody was a member when last asked, which is long ago: another one may have founded the
+    /// ring since, and two rings would be one again only much later.
+    fn confirm_start(&mut self, cx: &mut Cx) {
+        let since = self.joining.since.unwrap_or(cx.now.mono);
+        let mut starting = Vec::new();
+        for (peer, heard) in &mut self.joining.contacts {
+            // Whoever started after it was asked has asked us meanwhile.
+            let spoke = self.contacts.heard_since(peer.id, since);
+            if spoke || *heard == Heard::Starting {
+                *heard = Heard::Asked;
+                starting.push(*peer);
+            }
+        }
+        if starting.is_empty() {
+            self.found_ring(cx, true);
+        }
+        for peer in starting {
             let request = Request::Neighbours { digest: 0 };
             self.call(cx, peer, request, Class::Ring, Then::Surveyed);
         }
@@ -256,6 +284,11 @@ impl Node {
             .find(|(known, _)| known.id == peer.id && known.addr == peer.addr);
         if let Some((_, state)) = known {
             *state = heard;
+        }
+        let entering = matches!(self.state, State::Joining | State::Lost);
+        let confirmed = self.joining.confirming && !self.joining.busy && entering;
+        if confirmed && self.may_found_again(cx.now.mono) {
+            self.found_ring(cx, true);
         }
     }
 

@@ -9,11 +9,13 @@
 //! **Invariant:** a peer that spoke after a call to it was sent is not dead of that call.
 
 use crate::event::{CallError, Class, Notice, OpId, Why};
+use crate::id::Span;
 use crate::message::{Refusal, Request, Response};
 use crate::node::{Cx, Node};
 use crate::ops::Pending;
 use crate::peer::Peer;
 use crate::then::Then;
+use crate::time::Instant;
 
 impl Node {
     /// Looks whether a peer that should be there is: the first of two signals, if it fails.
@@ -154,6 +156,25 @@ impl Node {
             cx.notice(Notice::PeerLost { peer });
         }
         self.buried(cx, peer);
+    }
+
+    /// Members that are not there and may bring copies back: the dead that are not forgotten,
+    /// and after a restart whoever was known before it, belongs into the list and is not in it.
+    /// That it speaks is not enough: while it starts, none of its copies can be asked for.
+    pub(crate) fn away(&self, now: Instant) -> impl Iterator<Item = Peer> {
+        let list = self.ring.successors();
+        let full = list.len() >= usize::from(self.config.successors);
+        let end = list
+            .last()
+            .filter(|_| full)
+            .map_or(self.me.id, |last| last.id);
+        let within = Span::new(self.me.id, end);
+        let late = self.awaited.iter().copied().filter(move |peer| {
+            now < self.patient_until
+                && within.contains(peer.id)
+                && !list.iter().any(|member| member.id == peer.id)
+        });
+        self.passive.absent(now, self.config.forget).chain(late)
     }
 
     /// Draws the consequences of a death.

@@ -72,6 +72,9 @@ pub struct Node {
     pub(crate) spans: Spans,
     /// Until then a restarted node waits for copies that others may bring back.
     pub(crate) patient_until: Instant,
+    /// Whom its earlier life knew: until then, whoever of them belongs into the list and is not
+    /// there is late.
+    pub(crate) awaited: Vec<Peer>,
     pub(crate) tasks: Tasks,
     pub(crate) pace: Micros,
     /// When this node last stabilised.
@@ -142,8 +145,10 @@ impl Node {
             true => now.mono,
             false => now.mono + PATIENCE.min(config.forget),
         };
+        let mut awaited = Vec::new();
         for peer in restored.peers {
             if peer.id != me.id && !peer.is_seed() {
+                awaited.push(peer);
                 let died = restored.absent.contains(&peer.id).then_some(now.mono);
                 passive.add(peer, died, now.mono);
             }
@@ -169,6 +174,7 @@ impl Node {
             passive,
             spans,
             patient_until,
+            awaited,
             tasks: Tasks::default(),
             pace: config.stabilise_min,
             stabilised: now.mono,

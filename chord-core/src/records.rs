@@ -468,7 +468,7 @@ impl Node {
     }
 
     /// Members known, this one included, as far as any majority could need: those in the
-    /// list, the predecessor, and the dead that are not forgotten yet.
+    /// list, the predecessor, and those who are away.
     pub(crate) fn members_known(&self, now: Instant) -> u8 {
         let mut addrs: Vec<Addr> = Vec::with_capacity(usize::from(self.config.copies_max));
         let ring = self
@@ -478,7 +478,7 @@ impl Node {
             .copied()
             .chain(self.ring.predecessor());
         let ring = ring.filter(|peer| !self.repair.hands_over(*peer));
-        let absent = self.passive.absent(now, self.config.forget).map(|p| p.addr);
+        let absent = self.away(now).map(|p| p.addr);
         for addr in core::iter::once(self.me.addr)
             .chain(ring.map(|p| p.addr))
             .chain(absent)

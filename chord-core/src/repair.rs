@@ -172,14 +172,7 @@ impl Node {
 
     fn begin_round(&mut self, cx: &mut Cx, owned: Span, group: &[Peer]) {
         let piece = self.spans.pieces().first().cloned();
-        if piece.is_some()
-            && group.is_empty()
-            && self
-                .passive
-                .absent(cx.now.mono, self.config.forget)
-                .next()
-                .is_some()
-        {
+        if piece.is_some() && group.is_empty() && self.away(cx.now.mono).next().is_some() {
             // Alone, with members that may come back: nothing can be corroborated.
             self.tasks.hasten(
                 Task::Repair,
@@ -276,11 +269,7 @@ impl Node {
             .count();
         let (_, needed) = self.quorums(copies, cx.now.mono);
         // Where nobody is missing, nothing can be: a ring that has just begun has no marks.
-        let missing = self
-            .passive
-            .absent(cx.now.mono, self.config.forget)
-            .next()
-            .is_some()
+        let missing = self.away(cx.now.mono).next().is_some()
             || round.compares.iter().any(Compare::may_know_more);
         if missing && complete < usize::from(needed) {
             if cx.now.mono < self.patient_until {

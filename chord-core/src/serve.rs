@@ -227,6 +227,7 @@ impl Node {
         self.drop_dead_heads(cx, last);
         self.died(cx, from);
         self.passive.left(from);
+        self.awaited.retain(|peer| peer.id != from.id);
         self.alone_again(cx);
         if near {
             self.want_repair(cx);
