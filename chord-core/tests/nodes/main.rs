@@ -2,4 +2,5 @@
 
 mod insiders;
 mod pair;
+mod schedules;
 mod world;

@@ -176,10 +176,18 @@ impl World {
                     count: (before - store.len()) as u32,
                 }
             }
-            StoreCommand::Sweep { .. } => StoreAnswer::Swept {
-                count: 0,
-                more: false,
-            },
+            StoreCommand::Sweep { now, bury, .. } => {
+                store.retain(|_, r| !r.header.tombstone || r.header.shadow >= bury);
+                let records = store.values_mut();
+                for record in records.filter(|r| r.header.expires <= now) {
+                    record.header.tombstone = true;
+                    record.value = Bytes::new();
+                }
+                StoreAnswer::Swept {
+                    count: 0,
+                    more: false,
+                }
+            }
         }
     }
 
