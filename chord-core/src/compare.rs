@@ -75,6 +75,8 @@ pub(crate) enum Progress {
     Silent,
     /// Alive, answered, and got nowhere.
     Slow,
+    /// Our own store failed: nothing can be said of the holder.
+    OwnStore,
 }
 
 impl Compare {
@@ -248,10 +250,10 @@ impl Node {
         result: Result<StoreAnswer, StoreError>,
     ) {
         let Ok(StoreAnswer::Sums { sums: ours }) = result else {
-            self.compare_failed(cx, round, at);
+            self.own_store_failed(cx, round, at);
             return;
         };
-        let clean = self.repair.is_clean() && self.spans.pieces().is_empty();
+        let clean = self.may_drop_surplus();
         let Some(compare) = self.repair.compare(round, at) else {
             return;
         };
@@ -268,6 +270,15 @@ impl Node {
             compare.todo.extend(different.into_iter().rev());
         }
         self.compare_step(cx, round, at);
+    }
+
+    /// Our own disk did not do its part: the round cannot be right, and it is nobody else's
+    /// fault.
+    fn own_store_failed(&mut self, cx: &mut Cx, round: u64, at: u8) {
+        if let Some(compare) = self.repair.compare(round, at) {
+            compare.progress = Progress::OwnStore;
+        }
+        self.end_round_if_over(cx);
     }
 
     fn compare_failed(&mut self, cx: &mut Cx, round: u64, at: u8) {
@@ -355,10 +366,10 @@ impl Node {
         result: Result<StoreAnswer, StoreError>,
     ) {
         let Some((mut ours, truncated)) = heads(result) else {
-            self.compare_failed(cx, round, at);
+            self.own_store_failed(cx, round, at);
             return;
         };
-        let clean = self.repair.is_clean() && self.spans.pieces().is_empty();
+        let clean = self.may_drop_surplus();
         let Some(compare) = self.repair.compare(round, at) else {
             return;
         };
@@ -458,7 +469,7 @@ impl Node {
         result: Result<StoreAnswer, StoreError>,
     ) {
         if result.is_err() {
-            self.compare_failed(cx, round, at);
+            self.own_store_failed(cx, round, at);
         } else {
             self.compare_step(cx, round, at);
         }
@@ -473,7 +484,7 @@ impl Node {
         result: Result<StoreAnswer, StoreError>,
     ) {
         let Some((records, more)) = page(result) else {
-            self.compare_failed(cx, round, at);
+            self.own_store_failed(cx, round, at);
             return;
         };
         let deadline = cx.now.mono + self.config.timeout_max;

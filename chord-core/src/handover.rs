@@ -60,7 +60,8 @@ impl Node {
         let between = |peer: &Peer| {
             Id::between(after, peer.id, from.id) && !self.contacts.is_dead(*peer, now)
         };
-        if self.ring.successors().iter().any(between) {
+        let yielded = Span::new(after, from.id);
+        if self.ring.successors().iter().any(between) || self.knows_member_in(yielded, now) {
             // It gives away what is somebody else's.
             cx.refuse(ticket, Refusal::Invalid);
             return;

@@ -189,7 +189,11 @@ impl Node {
             repair: Repair::default(),
             sweep_from: None,
             strays: Vec::new(),
-            clock: restored.clock,
+            // A version from the far future, stored once, must not make every later one look
+            // like a broken clock; what is stored of a key is read before it is topped.
+            clock: restored
+                .clock
+                .min(now.wall.saturating_add(config.skew_max.0)),
             counter: 0,
             unavailable_since: None,
             may_have_lost: 0,

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::event::{StoreAnswer, StoreCommand, StoreError};
+use crate::event::{OpId, StoreAnswer, StoreCommand, StoreError};
 use crate::gather::Purpose;
 use crate::id::Id;
 use crate::message::{
@@ -46,6 +46,8 @@ pub(crate) struct Queued {
     pub(crate) asker: Asker,
     pub(crate) write: Write,
     pub(crate) deadline: Instant,
+    /// Its alarm, taken out with it.
+    alarm: OpId,
 }
 
 impl Queued {
@@ -281,11 +283,15 @@ impl Node {
         let then = Then::Outwaited {
             operation: write.operation,
         };
-        self.alarm(cx, deadline.since(cx.now.mono), then);
+        // Nobody waits for longer than any command may take.
+        let longest = cx.now.mono + self.config.command_timeout.times(2);
+        let deadline = deadline.min(longest);
+        let alarm = self.alarm(cx, deadline.since(cx.now.mono), then);
         self.queued.push(Queued {
             asker,
             write,
             deadline,
+            alarm,
         });
     }
 
@@ -352,8 +358,13 @@ impl Node {
                 .is_some_and(|stored| stored.header.version > version)
         {
             // A late duplicate: an owner before this one gave it its version, and what is
-            // stored came after it.
-            self.end_write(cx, key, Response::Written { version });
+            // stored came after it. Whether that version was ever acknowledged is not known
+            // here: it must neither be written again nor be called written.
+            let refusal = Refusal::Unavailable {
+                stored: 0,
+                needed: 1,
+            };
+            self.end_write(cx, key, Response::Refused(refusal));
             return;
         }
         let live = newest.as_ref().filter(|stored| stored.is_live(cx.now.mono));
@@ -432,7 +443,9 @@ impl Node {
                 asker,
                 write,
                 deadline,
+                alarm,
             } = self.queued.remove(at);
+            self.ops.take(alarm);
             if deadline <= cx.now.mono {
                 self.turn_away(cx, asker, Refusal::Settling);
             } else {

@@ -34,6 +34,8 @@ const AGAIN: Micros = Micros::from_millis(200);
 const SPOILED_MAX: u8 = 6;
 /// What a round counts in which it answered and got nowhere: such a round takes longer.
 const SLOW_COUNTS: u8 = 3;
+/// Pause after a round that our own disk spoiled.
+const OWN_STORE: Micros = Micros::from_secs(2);
 /// The rank of somebody who gives data but holds none: a leaving owner.
 pub(crate) const SOURCE: u8 = u8::MAX;
 
@@ -97,7 +99,8 @@ impl Repair {
             self.failing.retain(|(peer, _)| *peer != compare.peer);
             let spoiled = match compare.progress {
                 Progress::Slow => SLOW_COUNTS,
-                Progress::Dead => 0,
+                // Our own disk is to blame, or nobody.
+                Progress::Dead | Progress::OwnStore => 0,
                 _ if compare.may_know_more() || compare.refused => 1,
                 _ if compare.pulled > 0 && !round.settles => 1,
                 _ => 0,
@@ -143,6 +146,12 @@ impl Node {
     pub(crate) fn abandon_repair(&mut self) {
         self.repair.round = None;
         self.repair.group = None;
+    }
+
+    /// Whether copies beyond the wanted number may go: all is settled and compared, and no
+    /// holder is failing, so that those who should have them do.
+    pub(crate) fn may_drop_surplus(&self) -> bool {
+        self.repair.is_clean() && self.spans.pieces().is_empty() && self.repair.failing.is_empty()
     }
 
     /// `Task::Repair`: begins a round, unless the running one is still right.
@@ -225,6 +234,11 @@ impl Node {
         self.repair.count_failures(&round);
         let open =
             |compare: &Compare| compare.progress != Progress::Dead && compare.may_know_more();
+        let own = |compare: &Compare| compare.progress == Progress::OwnStore;
+        if round.compares.iter().any(own) {
+            self.tasks.hasten(Task::Repair, cx.now.mono + OWN_STORE);
+            return;
+        }
         if self.repair.is_blocked(&round, open) {
             self.tasks.hasten(Task::Repair, cx.now.mono + AGAIN);
             return;

@@ -145,7 +145,7 @@ impl Node {
 
     /// Whether somebody who spoke lately lies within `span`, before its end: then that is not
     /// one owner's, and whoever marks it would make the marks of another look old.
-    fn knows_member_in(&self, span: Span, now: Instant) -> bool {
+    pub(crate) fn knows_member_in(&self, span: Span, now: Instant) -> bool {
         let lately = now - self.config.stabilise_max.times(8);
         let neighbours = self.ring.successors().iter().copied();
         neighbours

@@ -152,6 +152,10 @@ impl Spans {
             held.mark = mark.or(held.mark);
             return;
         }
+        if mark.is_none() && self.held.len() >= HELD_MAX / 2 {
+            // Who has only compared must not displace what others have marked.
+            return;
+        }
         if self.held.len() >= HELD_MAX {
             let oldest = (0..self.held.len()).min_by_key(|&at| self.held[at].heard);
             self.held.swap_remove(oldest.unwrap_or(0));

@@ -152,7 +152,10 @@ impl Node {
             return;
         };
         let deadline = self.data_timeout(cx, writing.deadline.max(cx.now.mono));
-        let fresh = !matches!(writing.stage, Stage::WritingBack);
+        // One that had to top a version from the far future is no sign of our own clock.
+        let horizon = cx.now.wall.saturating_add(self.config.skew_max.0);
+        let fresh =
+            !matches!(writing.stage, Stage::WritingBack) && record.header.version.time <= horizon;
         let request = Request::Replicate {
             records: alloc::vec![record.clone()],
             fresh,
@@ -244,13 +247,17 @@ impl Node {
         if !writing.is_of(version) {
             return;
         }
+        let horizon = cx.now.wall.saturating_add(self.config.skew_max.0);
         writing.waiting = writing.waiting.saturating_sub(1);
         match outcome {
             Ok(None) => writing.stored = writing.stored.saturating_add(1),
             Ok(Some(newer)) => writing.newer = writing.newer.max(Some(newer)),
             Err(full) => writing.full |= full,
         }
-        if !writing.answered && writing.own && writing.stored >= writing.needed {
+        // What a holder has newer must be topped first, unless it lies far in the future, where
+        // no honest clock put it.
+        let topped = writing.newer.is_none_or(|newer| newer.time > horizon);
+        if !writing.answered && writing.own && topped && writing.stored >= writing.needed {
             self.acknowledge(cx, key);
         }
         let Some(writing) = self.writes.get(key) else {
