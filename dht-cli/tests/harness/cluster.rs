@@ -38,6 +38,8 @@ pub struct Cluster {
     dir: TempDir,
     /// The members, the founder first.
     pub members: Vec<Member>,
+    /// Further flags of every start.
+    pub flags: Vec<String>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -54,6 +56,7 @@ impl Cluster {
         let mut cluster = Self {
             dir,
             members: Vec::new(),
+            flags: Vec::new(),
             _turn: turn,
         };
         for _ in 0..count {
@@ -114,7 +117,8 @@ impl Cluster {
         let member = &mut self.members[at];
         let ini = format!("{}.ini", member.name);
         let log = self.dir.path().join(format!("{}.log", member.name));
-        let arguments = [&["node", "run", "-c", &ini], flags].concat();
+        let usual: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        let arguments = [&["node", "run", "-c", &ini], &usual[..], flags].concat();
         member.process = Some(Process::start(&dir, &arguments, log));
     }
 

@@ -32,13 +32,30 @@ impl Http {
             return Ok(answer);
         }
         // The first try, or the kept connection was closed meanwhile: a fresh one decides.
+        self.connect()?;
+        self.exchange(method, path, body)
+    }
+
+    /// Status and body; the request is sent at most once. Of a kept connection nobody knows
+    /// whether what failed on it was carried out.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; "connection refused" only if nothing was sent.
+    pub fn once(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<(u16, Vec<u8>)> {
+        if self.stream.is_none() {
+            self.connect()?;
+        }
+        self.exchange(method, path, body)
+    }
+
+    fn connect(&mut self) -> io::Result<()> {
         let address = ([127, 0, 0, 1], self.port).into();
         let stream = TcpStream::connect_timeout(&address, self.timeout)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(self.timeout))?;
         stream.set_write_timeout(Some(self.timeout))?;
         self.stream = Some(BufReader::new(stream));
-        self.exchange(method, path, body)
+        Ok(())
     }
 
     fn exchange(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<(u16, Vec<u8>)> {

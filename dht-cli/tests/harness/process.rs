@@ -45,6 +45,11 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Sends SIGKILL and does not wait for the end.
+    pub fn strike(&mut self) {
+        let _ = self.child.kill();
+    }
+
     /// Sends a signal by name, such as `TERM`.
     pub fn signal(&self, name: &str) {
         // The standard library sends only SIGKILL; every shell has `kill` built in.
