@@ -114,11 +114,12 @@ fn one_at_a_time(
     clients.stop();
     let kills = kills?;
     println!(
-        "{} kills in {:.0} s: {:?}; {} left in order before the kill; ready again after {:.1} s at most",
+        "{} kills in {:.0} s: {:?}; {} left in order before the kill; {} absences above a second; ready again after {:.1} s at most",
         kills.count(),
         begun.elapsed().as_secs_f64(),
         kills.by_phase,
         kills.left,
+        kills.missed,
         kills.slowest.as_secs_f64()
     );
     let ring = cluster.await_ring(0, NODES, RING);
@@ -146,18 +147,11 @@ fn all_at_once(
     while round < rounds {
         let clients = Clients::start(ledger, ports, seed + 1_000 + round as u64);
         std::thread::sleep(Duration::from_millis(500) + chance.millis(1_000));
-        let killed = plug::pull_all(cluster);
-        clients.stop();
-        let killed = killed?;
-        std::thread::sleep(chance.millis(200));
-        plug::revive_all(cluster, &mut chance);
+        // The clients go on, so that they are also there when two rings form by mistake.
         let twice = round % 3 == 2;
-        if twice {
-            std::thread::sleep(chance.millis(1_500));
-            plug::pull_all(cluster)?;
-            plug::revive_all(cluster, &mut chance);
-        }
-        let ring = cluster.await_ring(0, NODES, RING);
+        let back = fail_together(cluster, twice, &mut chance);
+        clients.stop();
+        let (killed, ring) = back?;
         let begun = Instant::now();
         let longest = clients::look_at_all(ledger, ports, round + 1 == rounds)?;
         let fast = killed <= AT_ONCE;
@@ -175,6 +169,25 @@ fn all_at_once(
         round += usize::from(fast);
     }
     Ok(())
+}
+
+/// Kills all and starts them again; returns how long the killing took, and the return of the
+/// ring.
+fn fail_together(
+    cluster: &mut Cluster,
+    twice: bool,
+    chance: &mut Chance,
+) -> Result<(Duration, Duration), String> {
+    let mut killed = plug::pull_all(cluster)?;
+    std::thread::sleep(chance.millis(200));
+    plug::revive_all(cluster, chance);
+    if twice {
+        std::thread::sleep(chance.millis(1_500));
+        killed = killed.max(plug::pull_all(cluster)?);
+        plug::revive_all(cluster, chance);
+    }
+    let ring = cluster.await_ring(0, NODES, RING);
+    Ok((killed, ring))
 }
 
 fn report(ledger: &Ledger) {

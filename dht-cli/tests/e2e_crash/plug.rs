@@ -25,6 +25,8 @@ pub struct Kills {
     pub by_phase: BTreeMap<&'static str, usize>,
     /// Members that had left in order before the kill came.
     pub left: usize,
+    /// Absences of one to four seconds.
+    pub missed: usize,
     /// The longest from a start to ready.
     pub slowest: Duration,
 }
@@ -88,8 +90,15 @@ fn revive(
     chance: &mut Chance,
     kills: &mut Kills,
 ) -> Result<bool, String> {
-    let away = if chance.percent(50) { 20 } else { 700 };
-    std::thread::sleep(chance.millis(away));
+    // Back before anybody noticed, while they notice, or when others stand in for it.
+    std::thread::sleep(match chance.below(100) {
+        0..40 => chance.millis(20),
+        40..75 => chance.millis(700),
+        _ => {
+            kills.missed += 1;
+            Duration::from_secs(1) + chance.millis(3_000)
+        }
+    });
     cluster.start(at);
     let begun = Instant::now();
     if chance.percent(35) && kills.count() < count {
