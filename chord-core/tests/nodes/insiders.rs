@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use chord_core::event::{Command, Outcome};
-use chord_core::message::{Head, Key, Request, Response, Version};
+use chord_core::message::{Head, Key, Refusal, Request, Response, Version};
 use chord_core::sums::{PartSum, Sum};
 use chord_core::time::{Instant, Micros};
 
@@ -200,4 +200,32 @@ fn what_waits_for_one_key_is_bounded_in_bytes() {
     world.drain();
     // One is being stored, fifteen of a little more than 1 MiB wait, the others try again.
     assert_eq!(world.unanswered(), 16);
+}
+
+/// The two next holders refuse copies for minutes: what lies with their replacements is no
+/// surplus, however often the others were asked in vain.
+#[test]
+fn copies_at_replacements_stay_while_the_holders_refuse() {
+    let mut world = World::ring(6);
+    let order = in_order(6);
+    let owner = world.owner_of(&key(1));
+    let place = order.iter().position(|&n| n == owner).expect("a member");
+    let refusing = [order[(place + 1) % 6], order[(place + 2) % 6]];
+    world.meddle = Some(Box::new(move |_, to, request| match request {
+        Request::Replicate { .. } if refusing.contains(&to) => {
+            Fate::Answer(Response::Refused(Refusal::Full))
+        }
+        _ => Fate::Pass,
+    }));
+    let ticket = world.command(owner, put(1));
+    assert!(matches!(world.outcome(ticket), Ok(Outcome::Written { .. })));
+    world.run_for(Micros::from_secs(300));
+    let holding = |world: &World| {
+        let stores = world.stores.iter();
+        stores.filter(|store| store.contains_key(&key(1))).count()
+    };
+    assert_eq!(holding(&world), 3, "the owner and two replacements");
+    world.meddle = None;
+    world.run_for(Micros::from_secs(300));
+    assert_eq!(holding(&world), 3, "the owner and the two next");
 }
