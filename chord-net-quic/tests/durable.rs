@@ -72,6 +72,16 @@ async fn what_a_lone_node_acknowledged_is_there_after_a_kill_and_after_a_leave()
     let dir = tempfile::tempdir().expect("a directory");
     let again = || on_disk(dir.path(), &identity, &[]);
     let node = start(&cluster, again).await;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let store = fs::metadata(dir.path().join("store.redb")).expect("it was made");
+        assert_eq!(
+            store.permissions().mode() & 0o777,
+            0o600,
+            "values are not for everybody"
+        );
+    }
     let mut highest = Version::default();
     for n in 0..30 {
         highest = put(&node, n, &format!("first {n}")).await;

@@ -135,15 +135,12 @@ impl Folder {
             return Ok(false);
         }
         let fresh = self.dir.join("store.redb.new");
-        let options = || {
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .clone()
-        };
-        fill(backend(options().open(&fresh)?)?)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        // Values are for who runs the node, not for everybody on the host.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        fill(backend(options.open(&fresh)?)?)?;
         File::open(&fresh)?.sync_all()?;
         fs::rename(&fresh, self.path())?;
         self.sync()?;
