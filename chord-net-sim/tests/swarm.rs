@@ -98,6 +98,14 @@ fn a_hundred_runs_of_churn_break_no_promise() {
     );
     writeln!(std::io::stderr(), "{figures}").expect("standard error is open");
     all_pass(&reports);
+    // Whoever answers for the span of another breaks a promise.
+    let inexcusable = |report: &&Report| report.lookups.wrong_live + report.lookups.wrong_gone > 0;
+    let seeds: Vec<u64> = reports.iter().filter(inexcusable).map(|r| r.seed).collect();
+    assert_eq!(
+        seeds,
+        [],
+        "a lookup named another than the owner, without an excuse"
+    );
 }
 
 #[test]
