@@ -14,7 +14,7 @@
 //! | part | layout |
 //! |---|---|
 //! | frame | version `u8` = 1, frame kind `u8`, then one of the three below, then anything |
-//! | 1 hello | spoken `u16`, incarnation `u32`, address, positions `u16`, cluster (`u8` length, text) |
+//! | 1 hello | spoken `u16`, incarnation `u32`, address, positions `u16`, cluster (`u8` length, text), and, or nothing, the service's address |
 //! | 2 request | id `u32`, to 20, position `u16`, incarnation `u32`, remaining `u64` µs, class `u8`, trace `u64`, kind `u8`, body |
 //! | 3 response | id `u32`, incarnation `u32`, kind `u8`, body |
 //! | address | 16 bytes of IPv6 or mapped IPv4, port `u16` |
@@ -129,6 +129,8 @@ const HELLO: u8 = 1;
 const REQUEST: u8 = 2;
 const RESPONSE: u8 = 3;
 
+/// Bytes of an address.
+const ADDR_LEN: usize = 18;
 /// Bytes of a request before its body's kind, and more than any other frame's.
 const HEAD_LEN: usize = 64;
 
@@ -156,6 +158,9 @@ pub struct Hello {
     pub addr: Addr,
     /// How many ring positions the sender has, at least 1.
     pub positions: u16,
+    /// Where the sender serves clients of the ring, if it says so; an address of only zeros
+    /// stands for [`Hello::addr`]'s.
+    pub service: Option<Addr>,
 }
 
 /// A question and its terms.
@@ -393,6 +398,9 @@ fn write_hello(w: &mut Writer<'_>, hello: &Hello) -> Result<(), EncodeError> {
     w.u16(hello.positions);
     w.u8(len);
     w.bytes(name);
+    if let Some(service) = hello.service {
+        w.addr(service);
+    }
     Ok(())
 }
 
@@ -411,11 +419,17 @@ fn read_hello(r: &mut Reader<'_>) -> Result<Hello, DecodeError> {
     }
     // ASCII, as just checked, so nothing is replaced.
     let cluster = String::from_utf8_lossy(&name).into_owned();
+    // An early build says nothing of it. Fewer bytes are something that we do not know.
+    let service = match r.left() >= ADDR_LEN {
+        true => Some(r.addr()?),
+        false => None,
+    };
     Ok(Hello {
         wire_version,
         cluster,
         incarnation,
         addr,
         positions,
+        service,
     })
 }

@@ -362,9 +362,15 @@ fn samples() -> BTreeMap<String, Frame> {
         incarnation: 7,
         addr: Addr::v4(203, 0, 113, 5, 7_400),
         positions: 1,
+        service: None,
+    };
+    let serving = Hello {
+        service: Some(Addr::v4(203, 0, 113, 5, 7_490)),
+        ..hello.clone()
     };
     let mut samples = BTreeMap::from([
         ("hello".to_owned(), Frame::Hello(hello)),
+        ("hello-serving".to_owned(), Frame::Hello(serving)),
         (
             "request/unknown".to_owned(),
             request(Asked::Unknown { kind: 255 }),

@@ -286,6 +286,7 @@ fn a_hello_names_a_cluster_and_counts_from_one() {
         incarnation: 1,
         addr: Addr::v4(127, 0, 0, 1, 1),
         positions: 1,
+        service: None,
     };
     let frame = Frame::Hello(hello.clone());
     survives(&frame);

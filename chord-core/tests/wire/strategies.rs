@@ -301,14 +301,16 @@ fn hellos() -> impl Strategy<Value = Hello> {
         any::<u32>(),
         addrs(),
         1..=u16::MAX,
+        proptest::option::of(addrs()),
     )
         .prop_map(
-            |(wire_version, cluster, incarnation, addr, positions)| Hello {
+            |(wire_version, cluster, incarnation, addr, positions, service)| Hello {
                 wire_version,
                 cluster,
                 incarnation,
                 addr,
                 positions,
+                service,
             },
         )
 }
