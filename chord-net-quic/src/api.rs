@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use chord_core::config::{Config, ConfigError};
 use chord_core::event::{Hop, Status};
-use chord_core::message::Version;
+use chord_core::message::{Record, Version};
 use chord_core::peer::Peer;
 use chord_core::time::Micros;
 use thiserror::Error;
@@ -41,6 +41,10 @@ pub struct NodeConfig {
     pub ring: Config,
     /// Where records are kept.
     pub store: StoreKind,
+    /// Where this host serves clients of the ring, told to every member: see
+    /// [`Node::service_of`](crate::Node::service_of). An unspecified address stands for the
+    /// one that members dial.
+    pub service: Option<SocketAddr>,
 }
 
 /// Where records are kept.
@@ -95,6 +99,15 @@ pub struct HostStatus {
     pub connections: u32,
     /// Since the start of the host.
     pub uptime: Duration,
+}
+
+/// Some of the records of a host.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Held {
+    /// In the order of the ring.
+    pub records: Vec<Record>,
+    /// There are others.
+    pub more: bool,
 }
 
 /// How a leave ended.

@@ -14,18 +14,21 @@
 //! **Invariant:** the inbox is drained before a node is woken by time.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chord_core::event::{Action, Command, Event, Failure, Outcome};
+use chord_core::id::Id;
 use chord_core::node::Node;
 use chord_core::peer::Addr;
 use chord_core::time::{Instant, Micros, Now};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::{HostStatus, Shutdown, Stopped};
+use crate::api::{Held, HostStatus, Shutdown, Stopped};
 use crate::clock;
 use crate::driver::board::Board;
+use crate::driver::inventory::Inventory;
 use crate::driver::tickets::{Origin, Tickets};
 use crate::endpoint::Endpoint;
 use crate::identity::Identity;
@@ -38,6 +41,7 @@ use crate::store::{Broken, Report, Store};
 pub(crate) mod board;
 mod chores;
 mod execute;
+mod inventory;
 mod notices;
 mod seeds;
 pub(crate) mod start;
@@ -71,6 +75,16 @@ pub(crate) enum Ask {
     Status {
         answer: oneshot::Sender<Result<HostStatus, Failure>>,
     },
+    /// Which live records does the host hold, up to so many bytes?
+    List {
+        bytes: usize,
+        answer: oneshot::Sender<Result<Held, Failure>>,
+    },
+    /// Where does the host of a position serve clients, as far as it has said so?
+    Service {
+        of: Id,
+        answer: oneshot::Sender<Option<SocketAddr>>,
+    },
     /// All positions are to leave, then the host ends.
     Leave { answer: oneshot::Sender<Shutdown> },
     /// The trusted authorities or the lists of the revoked have changed.
@@ -88,6 +102,7 @@ pub(crate) struct Driver {
     endpoint: Endpoint,
     store: Box<dyn Store>,
     tickets: Tickets,
+    inventory: Inventory,
     /// Events for nodes, by position.
     queue: VecDeque<(u16, Event)>,
     actions: Vec<Action>,
@@ -149,14 +164,14 @@ impl Driver {
                     debug_assert!(count > 0, "the endpoint holds a sender");
                 }
                 // None: the store answers at once and has no way to report.
-                Some(report) = reports.recv() => self.reported(report, clock::mono()),
+                Some(report) = reports.recv() => self.reported(report, clock::now()),
                 () = &mut sleep => wake_at = Instant(0),
             }
             take_more(&mut asks, &mut asked);
             take_more(&mut inbox, &mut heard);
             let now = clock::now();
             while let Ok(report) = reports.try_recv() {
-                self.reported(report, now.mono);
+                self.reported(report, now);
             }
             asked.drain(..).for_each(|ask| self.ask(ask, now));
             heard.drain(..).for_each(|heard| self.hear(heard, now.mono));
@@ -268,6 +283,10 @@ impl Driver {
                         },
                     );
                 }
+            }
+            Ask::List { bytes, answer } => self.list(bytes, answer, now),
+            Ask::Service { of, answer } => {
+                let _ = answer.send(self.peers.service_of(of)); // Or nobody waits any more.
             }
             Ask::Leave { answer } => self.leave(answer),
             Ask::Verify => {

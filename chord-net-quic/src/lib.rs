@@ -41,6 +41,7 @@
 //!         identity: Identity::in_memory(&authority, &issued, now)?,
 //!         ring: Config::default(),
 //!         store: StoreKind::Memory,
+//!         service: None,
 //!     })
 //! };
 //!
@@ -82,7 +83,7 @@ mod tasks;
 pub mod threads;
 
 pub use api::{
-    Found, HostStatus, NodeConfig, POSITIONS_MAX, PutOptions, Shutdown, StartError, Stopped,
+    Found, Held, HostStatus, NodeConfig, POSITIONS_MAX, PutOptions, Shutdown, StartError, Stopped,
     StoreKind,
 };
 pub use counters::Counters;

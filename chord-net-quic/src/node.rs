@@ -10,7 +10,7 @@ use chord_core::message::{Key, Record, Version};
 use chord_core::peer::Peer;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::{Found, HostStatus, NodeConfig, PutOptions, Shutdown, StartError, Stopped};
+use crate::api::{Found, Held, HostStatus, NodeConfig, PutOptions, Shutdown, StartError, Stopped};
 use crate::counters::Counters;
 use crate::driver::Ask;
 use crate::driver::start::{self, Running};
@@ -149,6 +149,38 @@ impl Node {
             Outcome::View(view) => Ok(view),
             _ => Err(Failure::Invalid),
         }
+    }
+
+    /// Live records that this host itself holds, in the order of the ring, until their keys
+    /// and values reach `bytes`.
+    ///
+    /// # Errors
+    /// [`Failure::Overloaded`]: others list already; [`Failure::Storage`]: the store does
+    /// not answer.
+    pub async fn held(&self, bytes: usize) -> Result<Held, Failure> {
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask::List { bytes, answer };
+        let sent = self.running.asks.send(ask).await;
+        sent.map_err(|_| Failure::NotMember)?;
+        answered.await.unwrap_or(Err(Failure::NotMember))
+    }
+
+    /// Where another member serves clients of the ring ([`NodeConfig::service`]), asked from
+    /// that member; `None` if it serves none.
+    ///
+    /// # Errors
+    /// It cannot be asked: see [`Failure`].
+    pub async fn service_of(&self, member: Peer) -> Result<Option<SocketAddr>, Failure> {
+        // Once it has answered anything there is a connection, and every hello says it.
+        self.view(Some(member)).await?;
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask::Service {
+            of: member.id,
+            answer,
+        };
+        let sent = self.running.asks.send(ask).await;
+        sent.map_err(|_| Failure::NotMember)?;
+        answered.await.map_err(|_| Failure::NotMember)
     }
 
     /// How the host is.

@@ -21,6 +21,7 @@
 //! **Invariant:** everything that waits, waits in a bounded place.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use chord_core::event::{CallError, Lost, OpId, Terms};
@@ -111,6 +112,8 @@ pub(crate) struct Introduced {
     pub(crate) addr: Addr,
     /// How many positions it says it has; at most the bound of the cluster.
     pub(crate) positions: u16,
+    /// Where it says it serves clients.
+    pub(crate) service: Option<Addr>,
 }
 
 /// A call of one of our nodes on its way.
@@ -312,6 +315,17 @@ impl Peers {
     /// Whether an id is one of our positions.
     pub(crate) fn is_own(&self, id: Id) -> bool {
         self.own_position(id).is_some()
+    }
+
+    /// Where the host of a position says it serves clients; `None` as long as nobody there
+    /// has said so.
+    pub(crate) fn service_of(&self, position: Id) -> Option<SocketAddr> {
+        let (_, host) = self.hosts.of_position(position)?;
+        let mut service = host.service?;
+        if service.ip == [0; 16] {
+            service.ip = host.addr.ip;
+        }
+        service.to_socket()
     }
 
     /// Our position number `at` as others see it.

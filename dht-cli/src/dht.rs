@@ -6,12 +6,14 @@
 #[cfg(test)]
 pub(crate) mod fake;
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use chord_core::event::{Failure, View};
 use chord_core::id::Id;
 use chord_core::message::{Key, Record, Version};
 use chord_core::peer::Peer;
-use chord_net_quic::{Counters, Found, HostStatus, Node, PutOptions};
+use chord_net_quic::{Counters, Found, Held, HostStatus, Node, PutOptions};
 
 /// A ring to serve clients from: a cheap handle.
 ///
@@ -51,25 +53,16 @@ pub trait Dht: Clone + Send + Sync + 'static {
     /// What the host counted.
     fn counters(&self) -> Counters;
 
-    /// Where another member serves the Chord service, as `ip:port`, asked over the ring;
-    /// `None` if it serves none, or does not say.
+    /// Where another member serves the Chord service, asked from that member; `None` if it
+    /// serves none.
     fn service_of(
         &self,
         member: Peer,
-    ) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
+    ) -> impl Future<Output = Result<Option<SocketAddr>, Failure>> + Send;
 
     /// Live records that this host holds, in the order of the ring, until their keys and
-    /// values reach `bytes`; `None` if the host cannot list them.
-    fn held(&self, bytes: usize) -> impl Future<Output = Result<Option<Held>, Failure>> + Send;
-}
-
-/// Some of the records of a host.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Held {
-    /// In the order of the ring.
-    pub records: Vec<Record>,
-    /// There are others.
-    pub more: bool,
+    /// values reach `bytes`.
+    fn held(&self, bytes: usize) -> impl Future<Output = Result<Held, Failure>> + Send;
 }
 
 impl Dht for Node {
@@ -101,14 +94,12 @@ impl Dht for Node {
         Self::counters(self)
     }
 
-    /// Members do not tell each other yet.
-    async fn service_of(&self, _: Peer) -> Result<Option<String>, Failure> {
-        Ok(None)
+    async fn service_of(&self, member: Peer) -> Result<Option<SocketAddr>, Failure> {
+        Self::service_of(self, member).await
     }
 
-    /// A host lists its records to other members only.
-    async fn held(&self, _: usize) -> Result<Option<Held>, Failure> {
-        Ok(None)
+    async fn held(&self, bytes: usize) -> Result<Held, Failure> {
+        Self::held(self, bytes).await
     }
 }
 

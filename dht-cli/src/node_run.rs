@@ -20,6 +20,7 @@ mod refusals;
 mod servers;
 
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use chord_net_quic::identity::{self, Identity, IdentityError, IdentityFiles};
@@ -113,7 +114,7 @@ async fn host(loaded: &Loaded) -> Result<Exit, Stop> {
     let identity = Identity::load(&files, identity::now()).map_err(unusable)?;
     identity.node_id().map_err(unusable)?;
     let bound = Bound::bind(loaded, &identity)?;
-    let node = Node::start(node_config(settings, identity.clone()))
+    let node = Node::start(node_config(settings, identity.clone(), bound.grpc_addr()))
         .await
         .map_err(|error| refused(loaded, &error))?;
     tracing::info!("{}", greeting(&node, &bound));
@@ -145,7 +146,7 @@ async fn until_told(
     }
 }
 
-fn node_config(settings: &Settings, identity: Identity) -> NodeConfig {
+fn node_config(settings: &Settings, identity: Identity, grpc: Option<SocketAddr>) -> NodeConfig {
     NodeConfig {
         listen: settings.node.listen,
         advertise: settings.node.advertise,
@@ -158,6 +159,7 @@ fn node_config(settings: &Settings, identity: Identity) -> NodeConfig {
             StoreSetting::Memory => StoreKind::Memory,
             StoreSetting::Redb => StoreKind::Redb,
         },
+        service: grpc,
     }
 }
 

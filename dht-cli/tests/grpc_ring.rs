@@ -48,6 +48,7 @@ async fn ring() -> Vec<Member> {
     let mut ca = CertificateAuthority::in_memory("test.example", now).expect("an authority");
     let threads = DriverThreads::new(2).expect("threads");
     let mut nodes: Vec<Node> = Vec::new();
+    let mut acceptors = BTreeMap::new();
     for at in 0..NODES {
         let order = Order {
             name: &format!("n{at}"),
@@ -57,6 +58,10 @@ async fn ring() -> Vec<Member> {
             csr: None,
         };
         let issued = ca.issue(&order, now).expect("issued");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let metrics = Arc::new(Metrics::new());
+        let acceptor = Acceptor::bind(Server::Grpc, any, None, 64, metrics.clone());
+        let acceptor = acceptor.expect("a free port");
         let config = NodeConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             advertise: None,
@@ -70,9 +75,11 @@ async fn ring() -> Vec<Member> {
             identity: Identity::in_memory(&ca, &issued, now).expect("an identity"),
             ring: Config::default(),
             store: StoreKind::Memory,
+            service: acceptor.local_addr().ok(),
         };
         let node = Node::start_on(&threads, config).await.expect("it starts");
         in_time(node.joined()).await.expect("it joins");
+        acceptors.insert(node.id(), (acceptor, metrics));
         nodes.push(node);
     }
     nodes.sort_by_key(Node::id);
@@ -97,10 +104,7 @@ async fn ring() -> Vec<Member> {
     }
     let mut members = Vec::new();
     for node in nodes {
-        let metrics = Arc::new(Metrics::new());
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let acceptor = Acceptor::bind(Server::Grpc, any, None, 64, metrics.clone());
-        let acceptor = acceptor.expect("a free port");
+        let (acceptor, metrics) = acceptors.remove(&node.id()).expect("one each");
         let grpc = acceptor.local_addr().expect("it is bound");
         let ring = Config::default();
         let limits = Limits {
@@ -117,14 +121,6 @@ async fn ring() -> Vec<Member> {
     members
 }
 
-/// How a member names another: itself by its port for clients.
-fn address(of: &Member, by: &Member) -> String {
-    if of.grpc == by.grpc {
-        return of.grpc.to_string();
-    }
-    of.node.addr().to_string()
-}
-
 fn position(id: Id) -> HashPosMsg {
     let key = Bytes::copy_from_slice(&id.0);
     HashPosMsg { key }
@@ -139,27 +135,27 @@ async fn any_member_answers_every_question_about_the_ring() {
         let before = &members[(at + NODES - 1) % NODES];
         let next = in_time(chord.get_direct_successor(Empty {})).await;
         let next = next.expect("an answer").into_inner();
-        assert_eq!(next.address, address(after, asked));
+        assert_eq!(next.address, after.grpc.to_string());
         let previous = in_time(chord.get_predecessor(Empty {})).await;
         let previous = previous.expect("an answer").into_inner();
-        assert_eq!(previous.address, address(before, asked));
+        assert_eq!(previous.address, before.grpc.to_string());
         for (target, owner) in members.iter().enumerate() {
             let last = &members[(target + NODES - 1) % NODES];
             // A member owns its own position and everything down to its predecessor's.
             for within in [owner.node.id(), last.node.id().plus_power(0)] {
                 let found = in_time(chord.find_successor(position(within))).await;
                 let found = found.expect("an answer").into_inner();
-                assert_eq!(found.address, address(owner, asked));
+                assert_eq!(found.address, owner.grpc.to_string());
                 let found = in_time(chord.find_predecessor(position(within))).await;
                 let found = found.expect("an answer").into_inner();
-                assert_eq!(found.address, address(last, asked));
+                assert_eq!(found.address, last.grpc.to_string());
             }
             // All members are in the list of successors, so the closest before a member is
             // the member before it; before the next one it is oneself.
             let closest = chord.find_closest_preceding_finger(position(owner.node.id()));
             let closest = in_time(closest).await.expect("an answer").into_inner();
             assert_eq!(closest.id, &last.node.id().0[..]);
-            assert_eq!(closest.address, address(last, asked));
+            assert_eq!(closest.address, last.grpc.to_string());
         }
         let summary = in_time(chord.get_node_summary(Empty {})).await;
         let summary = summary.expect("an answer").into_inner();
@@ -175,7 +171,7 @@ async fn any_member_answers_every_question_about_the_ring() {
                 .min_by_key(|member| start.distance(member.node.id()));
             let owner = owner.expect("there are members");
             assert_eq!(entry.id, owner.node.id().to_string(), "{exponent}");
-            assert_eq!(entry.address, address(owner, asked));
+            assert_eq!(entry.address, owner.grpc.to_string());
         }
     }
     for member in &members {
@@ -190,14 +186,19 @@ async fn what_one_member_stored_every_member_reads() {
     for at in 0..20 {
         let mut chord = members[at % NODES].chord.clone();
         let key = Bytes::from(format!("key {at}"));
+        // Two of them, and so all of them, are more than a store lists at once.
+        let value = match at {
+            0 | 1 => "large ".repeat(100_000),
+            _ => format!("value {at}"),
+        };
         let put = PutRequest {
             key: key.clone(),
             ttl: 0,
             replication: u32::try_from(NODES).expect("few"),
-            value: format!("value {at}"),
+            value: value.clone(),
         };
         in_time(chord.put(put)).await.expect("stored");
-        held.insert(key, format!("value {at}"));
+        held.insert(key, value);
     }
     for member in &members {
         let mut chord = member.chord.clone();
@@ -225,6 +226,13 @@ async fn what_one_member_stored_every_member_reads() {
             }
         })
         .await;
+        let data = in_time(chord.get_kv_store_data(Empty {})).await;
+        let data = data.expect("an answer").into_inner().kv_pairs;
+        let shown: BTreeMap<Bytes, String> = data
+            .into_iter()
+            .map(|pair| (Bytes::from(pair.key), pair.value))
+            .collect();
+        assert!(shown == held, "{:?}", shown.keys());
     }
     for member in &members {
         member.node.kill();

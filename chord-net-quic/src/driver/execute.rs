@@ -10,6 +10,7 @@ use chord_core::time::{Instant, Now};
 use crate::api::HostStatus;
 use crate::clock;
 use crate::counters;
+use crate::driver::inventory::HOST;
 use crate::driver::tickets::Origin;
 use crate::driver::{Driver, FAREWELL, REMEMBER_SOON, notices};
 use crate::link::Heard;
@@ -139,13 +140,18 @@ impl Driver {
     }
 
     /// Takes what the store has to say.
-    pub(super) fn reported(&mut self, report: Report, now: Instant) {
+    pub(super) fn reported(&mut self, report: Report, now: Now) {
         match report {
             Report::Answers(answers) => {
                 for Answered { token, result } in answers {
                     let Token { position, op } = token;
-                    self.queue
-                        .push_back((position, Event::Stored { op, result }));
+                    match position {
+                        HOST => self.listed(op, result, now),
+                        _ => {
+                            let event = Event::Stored { op, result };
+                            self.queue.push_back((position, event));
+                        }
+                    }
                 }
             }
             Report::Room(Room::Enough) => {
@@ -158,7 +164,7 @@ impl Driver {
                      deletes go on"
                 );
             }
-            Report::Broken(broken) => self.broke(broken, now),
+            Report::Broken(broken) => self.broke(broken, now.mono),
         }
     }
 

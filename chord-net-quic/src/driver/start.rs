@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use crate::api::{NodeConfig, POSITIONS_MAX, StartError, Stopped, StoreKind};
 use crate::clock;
 use crate::driver::board::Board;
+use crate::driver::inventory::Inventory;
 use crate::driver::tickets::Tickets;
 use crate::driver::{Ask, CHORES, Driver, seeds};
 use crate::endpoint::Endpoint;
@@ -84,6 +85,7 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
         incarnation: me.incarnation,
         addr: me.addr,
         positions,
+        service: config.service.map(served_at),
     };
     let nodes = nodes(&me, config.ring, &life.remembered)?;
     let (tasks, stopped) = Tasks::new();
@@ -158,6 +160,7 @@ impl Driver {
             endpoint,
             store: Box::new(Memory::new()),
             tickets: Tickets::default(),
+            inventory: Inventory::default(),
             queue: VecDeque::new(),
             actions: Vec::new(),
             identity,
@@ -251,6 +254,17 @@ impl Life {
             );
         }
         Ok(Box::new(disk))
+    }
+}
+
+/// An address as it is told to others.
+fn served_at(service: SocketAddr) -> Addr {
+    match service.ip().is_unspecified() {
+        true => Addr {
+            ip: [0; 16],
+            port: service.port(),
+        },
+        false => Addr::from_socket(service),
     }
 }
 

@@ -90,6 +90,7 @@ impl Endpoint {
             incarnation,
             addr,
             positions,
+            service,
             ..
         } = *hello;
         Ok(Introduced {
@@ -97,6 +98,7 @@ impl Endpoint {
             incarnation,
             addr,
             positions,
+            service,
         })
     }
 }

@@ -17,6 +17,7 @@ pub(super) struct Host {
     pub(super) incarnation: u32,
     pub(super) addr: Addr,
     pub(super) positions: u16,
+    pub(super) service: Option<Addr>,
     /// The connection that takes new calls.
     pub(super) current: Option<LinkId>,
     /// All connections, draining ones included.
@@ -90,6 +91,7 @@ impl Hosts {
             incarnation: who.incarnation,
             addr: who.addr,
             positions: 0,
+            service: None,
             current: None,
             links: Vec::new(),
             serving: 0,
@@ -104,6 +106,7 @@ impl Hosts {
         host.incarnation = who.incarnation;
         host.addr = who.addr;
         host.positions = who.positions;
+        host.service = who.service;
         host.seen = now;
         host
     }

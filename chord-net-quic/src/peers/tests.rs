@@ -51,6 +51,7 @@ fn who(host: Id, incarnation: u32) -> Introduced {
         incarnation,
         addr: addr(2),
         positions: 2,
+        service: None,
     }
 }
 

@@ -104,6 +104,7 @@ pub(crate) fn config(identity: Identity, join: &[&Node]) -> NodeConfig {
         identity,
         ring: brisk(),
         store: StoreKind::Memory,
+        service: None,
     }
 }
 

@@ -83,6 +83,7 @@ fn hello_of(cluster: &str, incarnation: u32) -> Frame {
         incarnation,
         addr: Addr::v4(127, 0, 0, 1, 9),
         positions: 1,
+        service: None,
     })
 }
 

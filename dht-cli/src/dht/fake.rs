@@ -1,6 +1,7 @@
 //! A ring of one hash map, whose operations wait where a test holds them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -10,10 +11,10 @@ use chord_core::id::Id;
 use chord_core::message::{Header, Key, OperationId, Record, Version};
 use chord_core::peer::{Addr, Peer};
 use chord_core::time::{Instant, Micros};
-use chord_net_quic::{Counters, Found, HostStatus, PutOptions};
+use chord_net_quic::{Counters, Found, Held, HostStatus, PutOptions};
 use tokio::sync::watch;
 
-use crate::dht::{Dht, Held};
+use crate::dht::Dht;
 
 /// The state of the map, and what tests want of it.
 pub(crate) struct Inner {
@@ -28,12 +29,10 @@ pub(crate) struct Inner {
     /// Members and what they believe; the first is this node.
     pub(crate) views: Vec<View>,
     /// Where members serve the Chord service.
-    pub(crate) services: BTreeMap<Id, String>,
+    pub(crate) services: BTreeMap<Id, SocketAddr>,
     /// Who owns a position, the first of them also what lies behind the last; empty: always member 5,
     /// by a way that shows every kind of hop.
     pub(crate) owners: Vec<Peer>,
-    /// Whether the host can list its records.
-    pub(crate) lists: bool,
     /// Whether the last get was a quorum read.
     pub(crate) quorum: bool,
     clock: u64,
@@ -102,7 +101,6 @@ impl Fake {
             views: vec![view],
             services: BTreeMap::new(),
             owners: Vec::new(),
-            lists: true,
             quorum: false,
             clock: 0,
             begun: Vec::new(),
@@ -266,13 +264,13 @@ impl Dht for Fake {
         }
     }
 
-    async fn service_of(&self, whom: Peer) -> Result<Option<String>, Failure> {
+    async fn service_of(&self, whom: Peer) -> Result<Option<SocketAddr>, Failure> {
         let inner = self.inner();
         inner.failure.map_or(Ok(()), Err)?;
-        Ok(inner.services.get(&whom.id).cloned())
+        Ok(inner.services.get(&whom.id).copied())
     }
 
-    async fn held(&self, bytes: usize) -> Result<Option<Held>, Failure> {
+    async fn held(&self, bytes: usize) -> Result<Held, Failure> {
         let inner = self.inner();
         inner.failure.map_or(Ok(()), Err)?;
         let mut held = Held::default();
@@ -286,6 +284,6 @@ impl Dht for Fake {
             left -= size;
             held.records.push(record.clone());
         }
-        Ok(inner.lists.then_some(held))
+        Ok(held)
     }
 }

@@ -92,7 +92,7 @@ impl<'a, D: Dht> Services<'a, D> {
             return Ok(known.clone());
         }
         let service = self.dht.service_of(member).await?;
-        let service = service.unwrap_or_else(|| member.addr.to_string());
+        let service = service.map_or_else(|| member.addr.to_string(), |at| at.to_string());
         self.known.insert(member.addr, service.clone());
         Ok(service)
     }
@@ -180,7 +180,8 @@ mod tests {
     async fn services_are_asked_for_once_and_quic_stands_in() {
         let dht = Fake::new();
         let of = member(4).id;
-        dht.inner().services.insert(of, "10.0.0.4:7490".to_owned());
+        let service = ([10, 0, 0, 4], 7_490).into();
+        dht.inner().services.insert(of, service);
         let mut services = Services::new(&dht, member(1), "10.0.0.1:7490".to_owned());
         let said = services.of(member(1)).await;
         assert_eq!(said.as_deref(), Ok("10.0.0.1:7490"));

@@ -77,6 +77,11 @@ impl Bound {
         })
     }
 
+    /// Where the Chord service will be.
+    pub(super) fn grpc_addr(&self) -> Option<SocketAddr> {
+        self.grpc.as_ref()?.local_addr().ok()
+    }
+
     /// Lets the servers answer.
     pub(super) fn serve(self, node: &Node, loaded: &Loaded) -> Servers {
         let (failed, failures) = unbounded_channel();

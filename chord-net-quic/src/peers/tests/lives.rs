@@ -80,6 +80,7 @@ fn our_own_certificate_elsewhere_raises_the_alarm_and_our_own_address_does_not()
         incarnation: 7,
         addr: addr(1),
         positions: 2,
+        service: None,
     };
     peers.linked(LinkId(1), Some(addr(1)), &ourselves, NOW);
     assert!(matches!(

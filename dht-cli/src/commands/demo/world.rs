@@ -104,6 +104,7 @@ impl World {
                 identity,
                 ring: Config::default(),
                 store: StoreKind::Memory,
+                service: None,
             };
             let node = Node::start_on(&self.threads, config)
                 .await
