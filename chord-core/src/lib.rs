@@ -90,6 +90,7 @@ mod route;
 mod serve;
 mod spans;
 pub mod sums;
+mod survey;
 mod table;
 mod then;
 pub mod time;

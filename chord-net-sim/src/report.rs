@@ -164,6 +164,8 @@ pub struct Messages {
 pub struct Population {
     /// Processes started, restarts included.
     pub started: u64,
+    /// Rings founded: the first, and again where nobody was left who was a member.
+    pub founded: u64,
     /// Processes ended without a word.
     pub crashed: u64,
     /// Writes that were issued and not answered when their process crashed, and survived it.
@@ -222,6 +224,7 @@ impl Report {
         )?;
         let Population {
             started,
+            founded,
             crashed,
             left,
             suspected,
@@ -230,7 +233,7 @@ impl Report {
         } = self.population;
         writeln!(
             f,
-            "  population {started} started, {crashed} crashed, {left} left, {suspected} \
+            "  population {started} started, {founded} founded a ring, {crashed} crashed, {left} left, {suspected} \
              suspected, {lost} lost everybody"
         )?;
         let Messages {

@@ -98,7 +98,11 @@ fn a_hundred_runs_of_churn_break_no_promise() {
     );
     writeln!(std::io::stderr(), "{figures}").expect("standard error is open");
     all_pass(&reports);
-    // Whoever answers for the span of another breaks a promise.
+    all_named_the_owner(&reports);
+}
+
+/// Whoever answers for the span of another breaks a promise.
+fn all_named_the_owner(reports: &[Report]) {
     let inexcusable = |report: &&Report| report.lookups.wrong_live + report.lookups.wrong_gone > 0;
     let seeds: Vec<u64> = reports.iter().filter(inexcusable).map(|r| r.seed).collect();
     assert_eq!(
@@ -133,10 +137,15 @@ fn runs_with_power_cuts_and_clock_jumps_lose_nothing_and_no_quorum_read_goes_bac
 
 #[test]
 fn a_blackout_of_the_whole_cluster_loses_nothing_and_denies_nothing() {
-    let reports = sweep(&plan("blackout"), seeds().div_ceil(5));
+    let reports = sweep(&plan("blackout"), seeds().div_ceil(5).max(60));
     let torn: u64 = reports.iter().map(|r| r.population.writes_torn).sum();
     assert!(torn > 0);
     all_pass(&reports);
+    all_named_the_owner(&reports);
+    // The first, and one after each of three blackouts: never two at once.
+    let twice = reports.iter().filter(|r| r.population.founded != 4);
+    let seeds: Vec<u64> = twice.map(|r| r.seed).collect();
+    assert_eq!(seeds, [], "two rings after a blackout");
 }
 
 #[test]

@@ -463,7 +463,10 @@ impl World {
 
     fn noticed(&mut self, host: u32, notice: Notice) {
         match notice {
-            Notice::Joined { .. } => self.joined(host),
+            Notice::Joined { founded } => {
+                self.population.founded += u64::from(founded);
+                self.joined(host);
+            }
             Notice::Lost => {
                 self.population.lost += 1;
                 self.no_member(host);
