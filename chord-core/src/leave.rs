@@ -14,6 +14,7 @@
 
 use alloc::vec::Vec;
 
+use crate::bequest::Bequest;
 use crate::event::{
     CallError, Class, Failure, Notice, Outcome, State, StoreAnswer, StoreCommand, StoreError,
     Ticket,
@@ -36,17 +37,19 @@ const FAREWELL: Micros = Micros::from_millis(500);
 pub(crate) struct Leaving {
     ticket: Ticket,
     deadline: Instant,
-    former: Option<Span>,
+    pub(crate) former: Option<Span>,
     heir: Option<Peer>,
     /// Members that leave too, or do not answer.
-    refused: Vec<Id>,
+    pub(crate) refused: Vec<Id>,
     /// Nobody takes anything: count what remains.
     given_up: bool,
-    page: Vec<Head>,
+    pub(crate) page: Vec<Head>,
     after: Option<Key>,
     more: bool,
-    busy: bool,
-    handed_over: u64,
+    pub(crate) busy: bool,
+    /// What falls to this node from a dead predecessor, on its way to others.
+    pub(crate) bequest: Option<Bequest>,
+    pub(crate) handed_over: u64,
     remaining: u64,
     farewells: usize,
 }
@@ -98,6 +101,7 @@ impl Node {
             after: None,
             more: true,
             busy: false,
+            bequest: None,
             handed_over: 0,
             remaining: 0,
             farewells: 0,
@@ -134,9 +138,10 @@ impl Node {
         }
     }
 
-    fn again_soon(&mut self, cx: &mut Cx) {
+    pub(crate) fn again_soon(&mut self, cx: &mut Cx) {
         if let Some(leaving) = &mut self.leaving {
             leaving.busy = false;
+            leaving.bequest = None;
         }
         self.tasks.hasten(Task::Leave, cx.now.mono + Self::soon());
     }
@@ -242,9 +247,11 @@ impl Node {
             return;
         };
         leaving.busy = true;
-        let mine = leaving.former.is_some_and(|span| span.contains(first));
-        match leaving.heir {
+        let (former, heir) = (leaving.former, leaving.heir);
+        let mine = former.is_some_and(|span| span.contains(first));
+        match heir {
             Some(heir) if mine => self.leave_owner_found(cx, heir),
+            _ if self.falls_to_leaver(first, former, cx.now.mono) => self.bequeath(cx),
             _ => self.search(cx, first, Goal::Leave),
         }
     }

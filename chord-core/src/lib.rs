@@ -64,6 +64,7 @@
 
 extern crate alloc;
 
+mod bequest;
 pub mod check;
 mod client;
 mod compare;

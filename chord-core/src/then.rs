@@ -158,6 +158,10 @@ pub(crate) enum Then {
     LeaveRead { to: Peer },
     /// Records were sent, while leaving.
     LeaveSent,
+    /// Records of a dead predecessor's span, to be stored at those who will hold them.
+    BequestRead { heirs: Vec<Peer> },
+    /// `Replicate` to one of them.
+    Bequeathed,
     /// A farewell was heard.
     Farewell,
     /// Surplus or stray copies are gone.
@@ -198,6 +202,7 @@ impl Then {
                 | Self::StraysRead { .. }
                 | Self::LeaveListed
                 | Self::LeaveRead { .. }
+                | Self::BequestRead { .. }
                 | Self::Dropped
         )
     }
@@ -271,6 +276,7 @@ impl Node {
             Then::Yielded => self.yielded(cx, peer, result),
             Then::LeaveOffered { heads } => self.leave_offered(cx, peer, heads, result),
             Then::LeaveSent => self.leave_sent(cx),
+            Then::Bequeathed => self.bequeathed(cx, result),
             // Alarms and store commands have no peer and never come here.
             Then::Resume { .. }
             | Then::Outwaited { .. }
@@ -295,6 +301,7 @@ impl Node {
             | Then::StraysRead { .. }
             | Then::LeaveListed
             | Then::LeaveRead { .. }
+            | Then::BequestRead { .. }
             | Then::Dropped => {}
         }
     }
@@ -368,6 +375,7 @@ impl Node {
             Then::StraysRead { to } => self.strays_read(cx, to, result),
             Then::LeaveListed => self.leave_listed(cx, result),
             Then::LeaveRead { to } => self.leave_read(cx, to, result),
+            Then::BequestRead { heirs } => self.bequest_read(cx, heirs, result),
             Then::Dropped => {}
             // Calls always have a peer and never come here.
             Then::Neighbours
@@ -392,6 +400,7 @@ impl Node {
             | Then::Yielded
             | Then::LeaveOffered { .. }
             | Then::LeaveSent
+            | Then::Bequeathed
             | Then::Farewell => {}
         }
     }

@@ -255,3 +255,42 @@ fn a_holder_leaves_while_the_owner_crashes_and_nothing_is_lost() {
         assert_eq!(value.as_deref(), Some(&b"value 1"[..]), "{moment}");
     }
 }
+
+/// The heir leaves while the owner before it crashes, its disk lost: the last copy is with the
+/// one that leaves, and nobody will own it before it is gone.
+#[test]
+fn an_heir_leaves_while_the_owner_crashes_and_nothing_is_lost() {
+    for moment in 0..12 {
+        let mut world = World::ring(6);
+        let key = key(1);
+        let line = from_owner(&world, &key);
+        let (owner, heir, gateway) = (line[0], line[1], line[4]);
+        // Acknowledged by owner and heir alone.
+        world.meddle = Some(Box::new(move |_, to, request| match request {
+            Request::Replicate { .. } if to != heir => Fate::Lost,
+            Request::Sums { .. } if to != heir => Fate::Lost,
+            _ => Fate::Pass,
+        }));
+        let ticket = world.command(gateway, put(1));
+        while !world.is_over(ticket) {
+            assert!(world.step());
+        }
+        assert!(matches!(world.outcome(ticket), Ok(Outcome::Written { .. })));
+        world.meddle = None;
+        world.nodes[owner] = None;
+        world.stores[owner].clear();
+        (0..moment * 40).for_each(|_| {
+            world.step();
+        });
+        let left = world.command(heir, Command::Leave);
+        let outcome = world.outcome(left);
+        assert!(
+            matches!(outcome, Ok(Outcome::Left { remaining: 0, .. })),
+            "{moment}: {outcome:?}"
+        );
+        world.nodes[heir] = None;
+        world.stores[heir].clear();
+        let value = read(&mut world, gateway, &key);
+        assert_eq!(value.as_deref(), Some(&b"value 1"[..]), "{moment}");
+    }
+}
