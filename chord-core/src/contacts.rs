@@ -24,6 +24,10 @@ const CONTACTS_MAX: usize = 192;
 /// for a while; each such mention must not cost two timeouts again.
 const DEATH_BELIEVED: Micros = Micros::from_secs(30);
 
+/// How long it is believed against the word of a member that names the dead as its predecessor:
+/// long enough for that one to have looked after it, which our own notification made it do.
+const DEATH_CERTAIN: Micros = Micros::from_secs(5);
+
 /// How long "I am not a member" is believed: entering a ring takes a few round trips.
 const OUTSIDE_BELIEVED: Micros = Micros::from_millis(300);
 
@@ -178,6 +182,17 @@ impl Contacts {
         })
     }
 
+    /// Whether this life of `peer` is known to be dead, whoever else thinks that it lives. Later
+    /// its word counts for a question: a false death must not hide a neighbour for as long as a
+    /// true one is remembered.
+    pub(crate) fn is_certainly_dead(&self, peer: Peer, now: Instant) -> bool {
+        let left = self
+            .find(peer.id)
+            .map_or(Micros::ZERO, |contact| contact.believed_until.since(now));
+        let outside = left <= OUTSIDE_BELIEVED;
+        self.is_dead(peer, now) && (outside || left.0 > DEATH_BELIEVED.0 - DEATH_CERTAIN.0)
+    }
+
     /// A first signal. True if a probe must now be sent.
     pub(crate) fn suspect(&mut self, peer: Peer, now: Instant) -> bool {
         if self.is_dead(peer, now) {
@@ -299,6 +314,19 @@ mod tests {
         );
         contacts.heard(peer(1), None, Instant(3));
         assert!(!contacts.is_dead(peer(1), Instant(3)));
+    }
+
+    #[test]
+    fn a_death_outweighs_the_word_of_others_for_a_while_only() {
+        let mut contacts = Contacts::new();
+        let soon = Instant(0) + Micros(DEATH_CERTAIN.0 - 1);
+        let later = Instant(0) + DEATH_CERTAIN;
+        contacts.died(peer(1), Instant(0));
+        assert!(contacts.is_certainly_dead(peer(1), soon));
+        assert!(contacts.is_dead(peer(1), later));
+        assert!(!contacts.is_certainly_dead(peer(1), later));
+        contacts.is_outside(peer(2), Instant(0));
+        assert!(contacts.is_certainly_dead(peer(2), Instant(1)));
     }
 
     #[test]

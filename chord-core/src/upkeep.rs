@@ -192,7 +192,7 @@ impl Node {
 
     /// Asks a candidate that [`crate::ring::Ring::consider`] has accepted.
     pub(crate) fn ask_candidate(&mut self, cx: &mut Cx, candidate: Peer) {
-        if self.contacts.is_dead(candidate, cx.now.mono) {
+        if self.contacts.is_certainly_dead(candidate, cx.now.mono) {
             let next = self.ring.failed();
             self.follow(cx, next);
             return;
