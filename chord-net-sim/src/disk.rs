@@ -99,6 +99,14 @@ impl Disk {
         }
     }
 
+    /// Puts back what was stored before a write that a crash undid.
+    pub fn undo(&mut self, key: &Key, before: Option<Record>) {
+        match before {
+            Some(record) => self.insert(record),
+            None => self.remove(&place(key)),
+        }
+    }
+
     fn put(&mut self, records: Vec<Record>, changes: &mut Vec<Change>) -> StoreAnswer {
         let mut newer = Vec::new();
         for (at, record) in records.into_iter().enumerate() {

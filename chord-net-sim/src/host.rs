@@ -8,6 +8,7 @@
 
 use chord_core::event::{OpId, Restored, StoreCommand, Ticket};
 use chord_core::id::Id;
+use chord_core::message::{Key, Record};
 use chord_core::node::Node;
 use chord_core::peer::{Addr, Peer};
 
@@ -40,6 +41,19 @@ pub struct Host {
     pub wall_off: i64,
     /// Until when its disk is busy with earlier writes.
     pub disk_busy: u64,
+    /// Writes that were answered too early ([`Syncing`](crate::plan::Syncing)), in order.
+    pub undurable: Vec<Undurable>,
+}
+
+/// A key that was written, and what a crash before a certain time makes of it.
+#[derive(Clone, Debug)]
+pub struct Undurable {
+    /// From when on the write is durable, in microseconds.
+    pub durable_at: u64,
+    /// What was written.
+    pub key: Key,
+    /// What was stored before.
+    pub before: Option<Record>,
 }
 
 impl Host {
@@ -59,6 +73,7 @@ impl Host {
             stored: 0,
             wall_off: 0,
             disk_busy: 0,
+            undurable: Vec::new(),
         }
     }
 
@@ -69,6 +84,21 @@ impl Host {
             id: self.id,
             addr: self.addr,
             incarnation: self.incarnation,
+        }
+    }
+
+    /// Remembers what a put is going to replace, until it is durable.
+    pub fn note_undurable(&mut self, command: &StoreCommand, durable_at: u64, now: u64) {
+        self.undurable.retain(|write| write.durable_at > now);
+        let StoreCommand::Put { records } = command else {
+            return; // Controls need no more than lost puts.
+        };
+        for record in records {
+            self.undurable.push(Undurable {
+                durable_at,
+                key: record.key.clone(),
+                before: self.disk.get(&record.key).cloned(),
+            });
         }
     }
 

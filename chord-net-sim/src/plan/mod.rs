@@ -93,7 +93,32 @@ pub struct DiskPace {
     pub read: u64,
     /// The same of a write. Writes of one disk are done in order.
     pub write: u64,
+    /// When a write that was answered is durable.
+    pub sync: Syncing,
 }
+
+/// When a write that was answered outlives a crash. Anything but the first is a lie, which
+/// the oracle must catch: with it a scenario is a control of the oracle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Syncing {
+    /// Before it is answered.
+    Before,
+    /// It is answered at once, and durable when the disk has done it.
+    After,
+    /// It is answered when the disk has done it, and durable [`NEVER_SYNCED`] later.
+    Never,
+}
+
+impl Syncing {
+    const ALL: [(&'static str, Self); 3] = [
+        ("before", Self::Before),
+        ("after", Self::After),
+        ("never", Self::Never),
+    ];
+}
+
+/// How long a file system may keep to itself what it was never told to sync, in microseconds.
+pub const NEVER_SYNCED: u64 = 30_000_000;
 
 /// Coming and going, by chance.
 #[derive(Clone, PartialEq, Debug)]
@@ -339,8 +364,18 @@ fn latency(mut section: Section) -> Result<Latency, PlanError> {
 fn disk(mut section: Section) -> Result<DiskPace, PlanError> {
     let read = section.duration("read")?.unwrap_or(50);
     let write = section.duration("write")?.unwrap_or(500);
+    let wanted = "\"before\", \"after\" or \"never\"";
+    let sync = section.maybe("sync", wanted, |value| {
+        let name = value.as_str()?;
+        let named = Syncing::ALL.iter().find(|(known, _)| *known == name);
+        named.map(|(_, sync)| *sync)
+    })?;
     section.finish()?;
-    Ok(DiskPace { read, write })
+    Ok(DiskPace {
+        read,
+        write,
+        sync: sync.unwrap_or(Syncing::Before),
+    })
 }
 
 fn churn(mut section: Section, successors: u8) -> Result<Churn, PlanError> {

@@ -36,6 +36,7 @@ mean = "50ms"
 [disk]
 read = "10us"
 write = "1ms"
+sync = "never"
 
 [churn]
 joins = "2/min"
@@ -95,6 +96,7 @@ fn every_section_is_read() {
     );
     assert_eq!(plan.ring.stabilise_max, Micros::from_secs(2));
     assert_eq!(plan.latency, Latency::Exponential { mean: 50_000.0 });
+    assert_eq!(plan.disk.sync, Syncing::Never);
     assert_eq!(
         plan.churn.crashes,
         Some(Rate {
@@ -190,6 +192,10 @@ fn a_value_without_unit_or_out_of_range_is_refused_with_a_remedy() {
         (
             "[run]\nduration = \"1m\"\n[nodes]\nbootstrap = \"magic\"",
             "one-by-one",
+        ),
+        (
+            "[run]\nduration = \"1m\"\n[disk]\nsync = \"sometimes\"",
+            "\"before\", \"after\" or \"never\"",
         ),
         (
             "[run]\nduration = \"1m\"\n[ring]\ncopies = 9",

@@ -43,8 +43,9 @@ pub(super) enum Entry {
 pub(super) enum DiskWork {
     /// A read.
     Read(StoreCommand),
-    /// A write: the process keeps it, and a crash decides about it there.
-    Write,
+    /// A write: the process keeps it, and a crash decides about it there. What was answered
+    /// before it is durable is undone by a crash until then.
+    Write { durable_at: u64 },
     /// Nothing: it was read when it was asked for, and the answer is on its way.
     Done(StoreAnswer),
 }

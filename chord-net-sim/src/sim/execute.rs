@@ -15,6 +15,7 @@ use super::world::World;
 use crate::chance::{Purpose, nth};
 use crate::host::{Asked, index_of};
 use crate::kind;
+use crate::plan::{NEVER_SYNCED, Syncing};
 
 /// How much later than its deadline a ticket may be answered, in microseconds: the driver
 /// is late by chance, and the last message of a command still has to travel.
@@ -359,7 +360,12 @@ impl World {
             let done = state.disk_busy.max(self.now) + spread(pace.write);
             state.disk_busy = done;
             process.writing(op, command);
-            (done - self.now, DiskWork::Write)
+            let (answered, durable_at) = match pace.sync {
+                Syncing::Before => (done, done),
+                Syncing::After => (self.now, done),
+                Syncing::Never => (done, done + NEVER_SYNCED),
+            };
+            (answered - self.now, DiskWork::Write { durable_at })
         } else if early {
             let answer = state.disk.carry_out(command, &mut Vec::new());
             (spread(pace.read), DiskWork::Done(answer))
@@ -393,11 +399,14 @@ impl World {
         let answer = match work {
             DiskWork::Done(answer) => answer,
             DiskWork::Read(command) => self.change_disk(host, command),
-            DiskWork::Write => {
+            DiskWork::Write { durable_at } => {
                 let process = self.hosts[host as usize].process.as_mut();
                 let Some(command) = process.and_then(|process| process.take_write(op)) else {
                     return;
                 };
+                if durable_at > self.now {
+                    self.hosts[host as usize].note_undurable(&command, durable_at, self.now);
+                }
                 self.change_disk(host, command)
             }
         };

@@ -130,6 +130,9 @@ impl World {
         self.disturbed();
         self.premises.failed();
         let wiped = disk == DiskFate::Wiped;
+        if disk != DiskFate::Kept {
+            self.undo_undurable(host);
+        }
         let issued = unsynced.len();
         let surviving = self.surviving(disk, unsynced);
         self.population.writes_torn += (issued - surviving.len()) as u64;
@@ -144,6 +147,18 @@ impl World {
         if wiped {
             state.disk.wipe();
             state.restored.marks.clear();
+        }
+    }
+
+    /// A disk that answers before its writes are durable forgets them when the power goes.
+    fn undo_undurable(&mut self, host: u32) {
+        let state = &mut self.hosts[host as usize];
+        for write in std::mem::take(&mut state.undurable).into_iter().rev() {
+            if write.durable_at > self.now {
+                let version = write.before.as_ref().map(|record| record.header.version);
+                state.disk.undo(&write.key, write.before);
+                self.data.stored(host, &write.key, version, self.now);
+            }
         }
     }
 
