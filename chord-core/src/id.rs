@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** a span is never empty: `(a, a]` is the whole ring.
 
+use core::cmp::Ordering;
 use core::fmt;
 
 use sha1::{Digest, Sha1};
@@ -14,7 +15,7 @@ use sha1::{Digest, Sha1};
 pub const ID_BITS: u32 = 160;
 
 /// A position on the ring: 160 bits, big-endian.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Id(pub [u8; 20]);
 
 impl Id {
@@ -122,31 +123,50 @@ impl Id {
         Some(Self(id))
     }
 
+    /// The upper 128 bits and the lower 32: positions are compared and subtracted so often
+    /// that doing it byte by byte is felt.
+    fn number(self) -> (u128, u32) {
+        let (mut upper, mut lower) = ([0; 16], [0; 4]);
+        upper.copy_from_slice(&self.0[..16]);
+        lower.copy_from_slice(&self.0[16..]);
+        (u128::from_be_bytes(upper), u32::from_be_bytes(lower))
+    }
+
+    fn from_number(upper: u128, lower: u32) -> Self {
+        let mut id = [0; 20];
+        id[..16].copy_from_slice(&upper.to_be_bytes());
+        id[16..].copy_from_slice(&lower.to_be_bytes());
+        Self(id)
+    }
+
     fn wrapping_add(self, other: Self) -> Self {
-        let mut sum = [0; 20];
-        let mut carry = 0;
-        for at in (0..20).rev() {
-            let total = u16::from(self.0[at]) + u16::from(other.0[at]) + carry;
-            sum[at] = total.to_be_bytes()[1];
-            carry = total >> 8;
-        }
-        Self(sum)
+        let (one, two) = (self.number(), other.number());
+        let (lower, carry) = one.1.overflowing_add(two.1);
+        let upper = one.0.wrapping_add(two.0).wrapping_add(u128::from(carry));
+        Self::from_number(upper, lower)
     }
 
     fn wrapping_sub(self, other: Self) -> Self {
-        let mut difference = [0; 20];
-        let mut borrow = false;
-        for at in (0..20).rev() {
-            let (first, under) = self.0[at].overflowing_sub(other.0[at]);
-            let (second, under_again) = first.overflowing_sub(u8::from(borrow));
-            difference[at] = second;
-            borrow = under || under_again;
-        }
-        Self(difference)
+        let (one, two) = (self.number(), other.number());
+        let (lower, borrow) = one.1.overflowing_sub(two.1);
+        let upper = one.0.wrapping_sub(two.0).wrapping_sub(u128::from(borrow));
+        Self::from_number(upper, lower)
     }
 
     pub(crate) fn successor_position(self) -> Self {
         self.plus_power(0)
+    }
+}
+
+impl Ord for Id {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.number().cmp(&other.number())
+    }
+}
+
+impl PartialOrd for Id {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -259,6 +279,8 @@ impl fmt::Debug for Span {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// An 8-bit ring embedded in the top byte: small enough to try every triple.
@@ -359,6 +381,26 @@ mod tests {
         assert_eq!(Id::MAX.plus_power(0), Id::ZERO);
         assert_eq!(Id::ZERO.plus_power(159), small(128));
         assert_eq!(small(3).plus_power(160), small(3));
+    }
+
+    proptest! {
+        /// Against the same, byte by byte.
+        #[test]
+        fn positions_are_compared_and_added_as_numbers_of_160_bits(
+            a in any::<[u8; 20]>(),
+            b in prop_oneof![any::<[u8; 20]>(), Just([0; 20]), Just([0xff; 20])],
+        ) {
+            prop_assert_eq!(Id(a).cmp(&Id(b)), a.cmp(&b));
+            let mut sum = [0; 20];
+            let mut carry = 0;
+            for at in (0..20).rev() {
+                let total = u16::from(a[at]) + u16::from(b[at]) + carry;
+                sum[at] = total.to_be_bytes()[1];
+                carry = total >> 8;
+            }
+            prop_assert_eq!(Id(a).wrapping_add(Id(b)), Id(sum));
+            prop_assert_eq!(Id(a).distance(Id(sum)), Id(b));
+        }
     }
 
     #[test]
