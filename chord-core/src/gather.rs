@@ -8,7 +8,8 @@
 //! In a settled span a quorum read waits for a majority and writes the newest back. In an
 //! unsettled one the newest of all answers counts if enough of them are *complete*: they
 //! carry the mark of the latest group, at a rank that holds such records. Enough is
-//! `copies − majority + 1`, so that every acknowledged write is among them.
+//! `copies − majority + 1`, so that every acknowledged write is among them. Where the own
+//! store has lost what a holder still has, every present holder must speak.
 //!
 //! **Invariant:** a miss that cannot be corroborated is `Unavailable`, never "not found".
 
@@ -18,6 +19,7 @@ use crate::event::{CallError, Class, StoreAnswer, StoreCommand, StoreError};
 use crate::message::{Key, Mark, Record, Refusal, Request, Response};
 use crate::node::{Cx, Node};
 use crate::ops::SlabKey;
+use crate::peer::Peer;
 use crate::then::{Asker, Then};
 use crate::time::{Instant, Micros};
 use crate::write::{Stage, Writing};
@@ -29,6 +31,14 @@ pub(crate) enum Purpose {
     Read { asker: Asker, quorum: bool },
     /// The newest version before a write.
     Learn { write: SlabKey },
+}
+
+/// A copy that a holder gave although the own store has none.
+#[derive(Clone, Debug)]
+pub(crate) struct Met {
+    pub(crate) peer: Peer,
+    pub(crate) record: Record,
+    pub(crate) mark: Option<Mark>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,7 +56,11 @@ pub(crate) struct Gather {
     purpose: Purpose,
     copies: Vec<Copy>,
     waiting: u8,
+    /// Others asked, the own store aside.
+    others: u8,
     settled: bool,
+    /// The own store has lost the record: it counts for nothing.
+    lost_here: bool,
     deadline: Instant,
 }
 
@@ -58,7 +72,14 @@ impl Gather {
 }
 
 impl Node {
-    pub(crate) fn gather(&mut self, cx: &mut Cx, key: Key, purpose: Purpose, deadline: Instant) {
+    pub(crate) fn gather(
+        &mut self,
+        cx: &mut Cx,
+        key: Key,
+        purpose: Purpose,
+        deadline: Instant,
+        met: Option<Met>,
+    ) {
         let now = cx.now.mono;
         let position = key.position();
         let most = usize::from(self.config.copies_max).saturating_sub(1);
@@ -72,18 +93,28 @@ impl Node {
                 peers.push(source);
             }
         }
-        let waiting = u8::try_from(peers.len() + 1).unwrap_or(u8::MAX);
+        if let Some(met) = met.as_ref().filter(|met| !peers.contains(&met.peer)) {
+            peers.push(met.peer);
+        }
+        let others = u8::try_from(peers.len()).unwrap_or(u8::MAX);
         let settled = self.spans.is_settled(position);
         let gather = self.gathers.insert(Gather {
             key: key.clone(),
             purpose,
             copies: Vec::with_capacity(peers.len() + 1),
-            waiting,
+            waiting: others.saturating_add(1),
+            others,
             settled,
+            lost_here: met.is_some(),
             deadline,
         });
         for (at, peer) in peers.into_iter().enumerate() {
             let rank = u8::try_from(at + 1).unwrap_or(u8::MAX);
+            if let Some(met) = met.as_ref().filter(|met| met.peer == peer) {
+                let (record, mark) = (Some(met.record.clone()), met.mark);
+                self.count_copy(cx, gather, Some(Copy { record, mark, rank }));
+                continue;
+            }
             let request = Request::Fetch {
                 keys: alloc::vec![key.clone()],
             };
@@ -155,7 +186,7 @@ impl Node {
         };
         let own = gather.copies.iter().any(|copy| copy.rank == 0);
         own && match gather.settled {
-            true => self.has_majority(cx, gather),
+            true => self.has_majority(cx, gather) && self.is_covered(gather),
             false => self.is_corroborated(cx, gather) && self.near_holders_answered(gather),
         }
     }
@@ -164,6 +195,15 @@ impl Node {
         let copies = class_of(gather, self.config.copies);
         let (majority, _) = self.quorums(copies, cx.now.mono);
         count(gather.copies.iter().filter(|copy| copy.rank < copies)) >= majority
+    }
+
+    /// Where the own store has lost the record, it is no part of a majority that meets every
+    /// other: then all present holders must have spoken.
+    fn is_covered(&self, gather: &Gather) -> bool {
+        let copies = class_of(gather, self.config.copies);
+        let last = copies.min(gather.others.saturating_add(1));
+        !gather.lost_here
+            || (1..last).all(|rank| gather.copies.iter().any(|copy| copy.rank == rank))
     }
 
     /// The present holders of such a record have all spoken: a write that was counted at one
@@ -200,7 +240,7 @@ impl Node {
     fn decide(&mut self, cx: &mut Cx, gather: Gather, complete: bool) {
         let settled_now = self.spans.is_settled(gather.key.position());
         let sure = if gather.settled {
-            self.has_majority(cx, &gather)
+            self.has_majority(cx, &gather) && self.is_covered(&gather)
         } else {
             // A span that settled meanwhile may still have lacked what a holder then gave.
             self.is_corroborated(cx, &gather) && (complete || self.near_holders_answered(&gather))
@@ -253,7 +293,8 @@ impl Node {
         }
     }
 
-    /// A quorum read answers only after a majority stores the newest it met.
+    /// A quorum read answers only after a majority stores the newest it met, and the own store
+    /// what it had lost.
     fn write_back(&mut self, cx: &mut Cx, asker: Asker, gather: &Gather, newest: Option<Record>) {
         let Some(record) = newest else {
             self.respond(cx, asker, Response::Got { record: None });
@@ -268,7 +309,7 @@ impl Node {
                     .as_ref()
                     .is_some_and(|other| other.header.version == record.header.version)
         });
-        if count(same) >= majority {
+        if count(same) >= majority && !gather.lost_here {
             let record = Some(record).filter(|record| record.is_live(cx.now.mono));
             self.respond(cx, asker, Response::Got { record });
             return;

@@ -80,6 +80,7 @@ mod leave;
 mod liveness;
 mod lookup;
 pub mod message;
+mod miss;
 pub mod node;
 mod ops;
 mod passive;

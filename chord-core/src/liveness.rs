@@ -66,7 +66,9 @@ impl Node {
                 self.check_alive(cx, to);
                 self.owner_overdue(cx, search);
             }
-            Then::Replicated { .. } | Then::Gathered { .. } => self.check_alive(cx, to),
+            Then::Replicated { .. } | Then::Gathered { .. } | Then::MissShared { .. } => {
+                self.check_alive(cx, to);
+            }
             Then::Neighbours | Then::Notified | Then::Checked => self.suspect(cx, to),
             // A lost datagram is no death: the probe asks once more before it gives up.
             Then::Probed => self.tell(cx, to, Request::Ping),

@@ -1,7 +1,7 @@
 //! The owner's part: who may read and write here, and in which order.
 //!
 //! ```text
-//! Get, settled span ──▶ own store ──▶ Got
+//! Get, settled span ──▶ own store ──▶ Got; nothing there: ask another holder (`miss`)
 //! Get otherwise ─────▶ gather ─────▶ Got, once corroborated
 //! Put ──▶ own copy (gathered if unsettled) ──▶ version ──▶ write to the holders ──▶ Written
 //! ```
@@ -22,6 +22,7 @@ use crate::id::Id;
 use crate::message::{
     Header, Key, OperationId, Record, Refusal, Response, VALUE_MAX, Version, Write,
 };
+use crate::miss::Miss;
 use crate::node::{Cx, Node};
 use crate::ops::SlabKey;
 use crate::peer::{Addr, Peer};
@@ -194,11 +195,12 @@ impl Node {
                 let then = Then::Read {
                     asker,
                     key: key.clone(),
+                    deadline,
                 };
                 self.store(cx, StoreCommand::Get { key }, then);
             }
             Ownership::Settled | Ownership::Unsettled => {
-                self.gather(cx, key, Purpose::Read { asker, quorum }, deadline);
+                self.gather(cx, key, Purpose::Read { asker, quorum }, deadline, None);
             }
             Ownership::Settling => self.turn_away(cx, asker, Refusal::Settling),
             Ownership::Foreign => self.refuse_foreign(cx, asker, key.position()),
@@ -209,7 +211,8 @@ impl Node {
         &mut self,
         cx: &mut Cx,
         asker: Asker,
-        key: &Key,
+        key: Key,
+        deadline: Instant,
         result: Result<StoreAnswer, StoreError>,
     ) {
         let Ok(StoreAnswer::Record(record)) = result else {
@@ -221,7 +224,11 @@ impl Node {
             self.turn_away(cx, asker, Refusal::Settling);
             return;
         }
-        let record = record.filter(|record| record.is_live(cx.now.mono));
+        let Some(record) = record else {
+            self.ask_another(cx, Miss::new(asker, key, deadline));
+            return;
+        };
+        let record = Some(record).filter(|record| record.is_live(cx.now.mono));
         self.respond(cx, asker, Response::Got { record });
     }
 
@@ -319,7 +326,7 @@ impl Node {
                 Then::WriteRead { write: writing },
             );
         } else {
-            self.gather(cx, key, Purpose::Learn { write: writing }, deadline);
+            self.gather(cx, key, Purpose::Learn { write: writing }, deadline, None);
         }
     }
 

@@ -7,10 +7,12 @@ use alloc::vec::Vec;
 
 use crate::event::{CallError, Failure, Outcome, StoreAnswer, StoreError, Ticket, View, Why};
 use crate::message::{Head, Key, OperationId, Record, Response, Version};
+use crate::miss::Miss;
 use crate::node::{Cx, Node};
 use crate::ops::{Pending, SlabKey};
 use crate::peer::Peer;
 use crate::sums::PartSum;
+use crate::time::Instant;
 
 /// What an operation in flight is for.
 #[derive(Clone, Debug)]
@@ -63,7 +65,13 @@ pub(crate) enum Then {
 
     // -- records, as owner --
     /// A settled read.
-    Read { asker: Asker, key: Key },
+    Read {
+        asker: Asker,
+        key: Key,
+        deadline: Instant,
+    },
+    /// `Fetch` to a holder of what the own store does not have.
+    MissShared { miss: Miss },
     /// Own copy, for a gathering.
     GatherOwn { gather: SlabKey },
     /// `Fetch` to a holder, for a gathering.
@@ -266,6 +274,7 @@ impl Node {
                 self.hop_answered(cx, search, peer, why, sent, result);
             }
             Then::Asked { search } => self.asked_answered(cx, search, peer, sent, result),
+            Then::MissShared { miss } => self.miss_shared(cx, peer, miss, result),
             Then::Gathered { gather, rank } => self.gathered(cx, gather, rank, result),
             Then::Replicated { write, version } => self.replicated(cx, write, version, result),
             Then::Summed { round, at, span } => self.summed(cx, round, at, span, result),
@@ -325,7 +334,11 @@ impl Node {
             } => {
                 self.prefetch_stored(cx, (member, from), after, pages, result);
             }
-            Then::Read { asker, key } => self.read(cx, asker, &key, result),
+            Then::Read {
+                asker,
+                key,
+                deadline,
+            } => self.read(cx, asker, key, deadline, result),
             Then::GatherOwn { gather } => self.gathered_own(cx, gather, result),
             Then::WriteRead { write } => self.write_read(cx, write, result),
             Then::WriteStored { write, version } => {
@@ -390,6 +403,7 @@ impl Node {
             | Then::Prefetched { .. }
             | Then::Hop { .. }
             | Then::Asked { .. }
+            | Then::MissShared { .. }
             | Then::Gathered { .. }
             | Then::Replicated { .. }
             | Then::Summed { .. }

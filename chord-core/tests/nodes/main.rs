@@ -1,6 +1,7 @@
 //! A few whole nodes in one process, driven through the public interface only.
 
 mod insiders;
+mod misses;
 mod pair;
 mod schedules;
 mod world;

@@ -326,6 +326,13 @@ impl World {
         self.queue.retain(|(to, _)| *to != n);
     }
 
+    /// A process ends with its disk, and everything that it knew.
+    pub(crate) fn wipe(&mut self, n: usize) {
+        self.stop(n);
+        self.restored[n] = Restored::default();
+        self.stores[n].clear();
+    }
+
     /// The next life of a stopped node, from its disk and what it knew.
     pub(crate) fn restart(&mut self, n: usize) {
         self.lives += 1;
