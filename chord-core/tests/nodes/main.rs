@@ -2,6 +2,7 @@
 
 mod insiders;
 mod misses;
+mod moves;
 mod pair;
 mod schedules;
 mod world;

@@ -365,9 +365,14 @@ impl World {
     /// Who owns a key, by the ids of the living.
     pub(crate) fn owner_of(&self, key: &Key) -> usize {
         let living = (0..self.nodes.len()).filter(|&n| self.nodes[n].is_some());
-        living
-            .min_by_key(|&n| key.position().distance(peer(n).id))
-            .expect("somebody lives")
+        Self::owner_among(key, living)
+    }
+
+    /// The same among these.
+    pub(crate) fn owner_among(key: &Key, members: impl IntoIterator<Item = usize>) -> usize {
+        let distance = |n: &usize| key.position().distance(peer(*n).id);
+        let owner = members.into_iter().min_by_key(distance);
+        owner.expect("somebody lives")
     }
 
     /// Lets the stuck store go on.
