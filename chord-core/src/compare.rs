@@ -27,10 +27,14 @@ use crate::sums::{self, PartSum};
 use crate::then::{Then, heads, page};
 use crate::time::{Instant, Micros};
 
-/// Keys asked for at once.
-const FETCH_BATCH: usize = 64;
-/// Records read at once to be pushed.
-const PUSH_BATCH: usize = 32;
+/// Keys asked for at once; what does not fit into a page is asked for again.
+const FETCH_BATCH: usize = 512;
+/// Records read at once to be pushed, and their bytes: a share of a page, so that the writes
+/// of clients at the holder do not wait long behind it.
+const PUSH_BATCH: usize = 512;
+const PUSH_BYTES: u32 = 256 << 10;
+/// Batches on their way to one holder: while one is stored there, the next is read here.
+const PUSHES: u8 = 2;
 /// What a comparison may take before anything has come of it.
 const GRACE: Micros = Micros::from_secs(20);
 /// How much longer for each of our own heads that was compared.
@@ -52,8 +56,11 @@ pub(crate) struct Compare {
     /// The end of patience; what is of use moves it.
     until: Instant,
     next: Option<Key>,
+    /// In the order of keys.
     want: Vec<Key>,
     push: Vec<Key>,
+    /// Batches of `push` being read or on their way.
+    pushes: u8,
     surplus: Vec<Head>,
     pub(crate) pulled: u64,
     pub(crate) missing: u64,
@@ -118,6 +125,7 @@ impl Compare {
             next: None,
             want: Vec::new(),
             push: Vec::new(),
+            pushes: 0,
             surplus: Vec::new(),
             pulled: 0,
             missing: 0,
@@ -130,7 +138,6 @@ impl Compare {
 impl Node {
     /// The next thing to do with one holder.
     pub(crate) fn compare_step(&mut self, cx: &mut Cx, round: u64, at: u8) {
-        let bytes_max = self.config.page_bytes;
         let deadline = cx.now.mono + self.config.timeout_max;
         let Some(compare) = self.repair.compare(round, at) else {
             return;
@@ -156,15 +163,8 @@ impl Node {
             );
             return;
         }
-        if !compare.push.is_empty() {
-            let batch = compare.push.len().min(PUSH_BATCH);
-            let keys: Vec<Key> = compare.push.drain(..batch).collect();
-            let then = Then::PushRead {
-                round,
-                at,
-                keys: keys.clone(),
-            };
-            self.store(cx, StoreCommand::GetMany { keys, bytes_max }, then);
+        if !compare.push.is_empty() || compare.pushes > 0 {
+            self.push_batches(cx, round, at);
             return;
         }
         if !compare.surplus.is_empty() {
@@ -173,6 +173,32 @@ impl Node {
             self.call_until(cx, peer, request, Class::Repair, 0, deadline, Then::Told);
         }
         self.next_part(cx, round, at);
+    }
+
+    /// Reads what the holder lacks, as long as not too much is on its way.
+    fn push_batches(&mut self, cx: &mut Cx, round: u64, at: u8) {
+        let bytes_max = self.config.page_bytes.min(PUSH_BYTES);
+        while let Some(compare) = self.repair.compare(round, at)
+            && compare.pushes < PUSHES
+            && !compare.push.is_empty()
+        {
+            compare.pushes += 1;
+            let batch = compare.push.len().min(PUSH_BATCH);
+            let keys: Vec<Key> = compare.push.drain(..batch).collect();
+            let then = Then::PushRead {
+                round,
+                at,
+                keys: keys.clone(),
+            };
+            self.store(cx, StoreCommand::GetMany { keys, bytes_max }, then);
+        }
+    }
+
+    /// A batch is no longer on its way.
+    fn push_ended(&mut self, round: u64, at: u8) {
+        if let Some(compare) = self.repair.compare(round, at) {
+            compare.pushes = compare.pushes.saturating_sub(1);
+        }
     }
 
     /// Goes on listing, or takes the next part: its sums, or its list if it is small.
@@ -433,7 +459,8 @@ impl Node {
             self.compare_step(cx, round, at);
             return;
         }
-        let asked = |record: &Record| compare.want.contains(&record.key);
+        // In order of keys, like the lists they come from.
+        let asked = |record: &Record| compare.want.binary_search(&record.key).is_ok();
         let sane = records.iter().all(|record| {
             asked(record) && record.header.version.time < 1 << 63 && record.header.copies > 0
         });
@@ -443,9 +470,11 @@ impl Node {
         }
         compare.pulled = compare.pulled.saturating_add(records.len() as u64);
         compare.until = compare.until + GRACE_MOVED.times(records.len() as u64);
+        let mut given: Vec<&Key> = records.iter().map(|record| &record.key).collect();
+        given.sort_unstable();
         compare
             .want
-            .retain(|key| !records.iter().any(|record| record.key == *key));
+            .retain(|key| given.binary_search(&key).is_err());
         for record in &records {
             let latest = cx.now.wall.saturating_add(self.config.skew_max.0);
             self.clock = self.clock.max(record.header.version.time.min(latest));
@@ -498,6 +527,7 @@ impl Node {
         compare.until = compare.until + GRACE_MOVED.times(records.len() as u64);
         let peer = compare.peer;
         if records.is_empty() {
+            self.push_ended(round, at);
             self.compare_step(cx, round, at);
             return;
         }
@@ -516,6 +546,7 @@ impl Node {
         at: u8,
         result: Result<Response, CallError>,
     ) {
+        self.push_ended(round, at);
         match result {
             Ok(Response::Replicated { newer }) => {
                 if let Some(compare) = self.repair.compare(round, at) {

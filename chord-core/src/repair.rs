@@ -128,9 +128,11 @@ impl Repair {
         Some(running.span)
     }
 
+    /// One comparison of a round, while both are running: what comes later is of no use.
     pub(crate) fn compare(&mut self, round: u64, at: u8) -> Option<&mut Compare> {
         let round = self.round.as_mut().filter(|running| running.id == round)?;
-        round.compares.get_mut(usize::from(at))
+        let compare = round.compares.get_mut(usize::from(at))?;
+        (compare.progress == Progress::Running).then_some(compare)
     }
 }
 
