@@ -3,7 +3,8 @@
 //! ```text
 //! new ── Neighbours ─────▶ seeds, known peers   `survey`: is there a ring?
 //! new ── Route(new.id) ──▶ any … ▶ m     the member whose arc to its successor holds me
-//! new ── Pull(span) ─────▶ successor     prefetch, page by page, not yet a member
+//! new ── Pull(span) ─────▶ successor     prefetch where it has nothing: several pages in
+//!                                        flight, not yet a member
 //! new ── Neighbours ─────▶ m             its list becomes mine, m my predecessor: a member
 //! new ── Notify ─────────▶ successor     its answer grants the span: mine, still unsettled
 //! ```
@@ -24,6 +25,7 @@ use crate::lookup::Goal;
 use crate::message::{Key, Mark, Request, Response};
 use crate::node::{Cx, Node};
 use crate::peer::{Addr, Peer};
+use crate::sums;
 use crate::survey::{SURVEY_PEERS, Survey};
 use crate::then::Then;
 use crate::time::Micros;
@@ -31,6 +33,8 @@ use crate::upkeep::Task;
 
 /// Pages prefetched before joining; what is left is the repair round's business.
 const PREFETCH_PAGES: u16 = 4_096;
+/// Pages in flight, each of another part of the span: while one is stored, others travel.
+const PULLS: usize = 4;
 
 /// The way into the ring.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +43,11 @@ pub(crate) struct Joining {
     pub(crate) busy: bool,
     /// Who else is there, and whether one of them is a member.
     pub(crate) survey: Survey,
+    /// Parts of the future span that are still to be pulled, the next one last.
+    pulls: Vec<Span>,
+    /// Parts that are being pulled, and pages so far.
+    pulling: usize,
+    pages: u16,
 }
 
 impl Node {
@@ -190,7 +199,10 @@ impl Node {
             return;
         }
         if !prefetched {
-            self.prefetch(cx, member, head.unwrap_or(member), None, 0);
+            let span = Span::new(member.id, self.me.id);
+            let from = head.unwrap_or(member);
+            let then = Then::PrefetchSummed { member, from, span };
+            self.store(cx, StoreCommand::Sums { span }, then);
             return;
         }
         self.ring.join(member, &list);
@@ -215,11 +227,63 @@ impl Node {
 
     // ---- prefetch ----------------------------------------------------------------------
 
-    /// Copies the future span before anybody depends on us for it.
-    fn prefetch(&mut self, cx: &mut Cx, member: Peer, from: Peer, after: Option<Key>, pages: u16) {
-        let span = Span::new(member.id, self.me.id);
+    /// What this node has of its future span is known: where it has nothing, the span is
+    /// copied before anybody depends on us for it. Where it has something, it is back with
+    /// most of it, and the repair round finds the rest by comparing.
+    pub(crate) fn prefetch_summed(
+        &mut self,
+        cx: &mut Cx,
+        (member, from): (Peer, Peer),
+        span: Span,
+        result: Result<StoreAnswer, StoreError>,
+    ) {
+        let own = match result {
+            Ok(StoreAnswer::Sums { sums }) => sums,
+            _ => Vec::new(),
+        };
+        let parts = sums::parts(span);
+        let longest = parts.len().div_ceil(PULLS);
+        let mut pulls: Vec<Span> = Vec::new();
+        let mut joined = 0;
+        for (at, part) in (0_u8..).zip(parts) {
+            if own.iter().any(|sum| sum.part == at) {
+                joined = longest;
+                continue;
+            }
+            match pulls.last_mut() {
+                Some(last) if last.upto == part.after && joined < longest => {
+                    *last = Span::new(last.after, part.upto);
+                    joined += 1;
+                }
+                _ => {
+                    pulls.push(part);
+                    joined = 1;
+                }
+            }
+        }
+        pulls.reverse();
+        self.joining.pulls = pulls;
+        self.joining.pulling = 0;
+        self.joining.pages = 0;
+        self.prefetch(cx, member, from);
+    }
+
+    /// Pulls the next parts, or enters if there are none.
+    fn prefetch(&mut self, cx: &mut Cx, member: Peer, from: Peer) {
+        while self.joining.pulling < PULLS
+            && let Some(part) = self.joining.pulls.pop()
+        {
+            self.joining.pulling += 1;
+            self.pull(cx, (member, from), part, None);
+        }
+        if self.joining.pulling == 0 {
+            self.enter_behind(cx, member);
+        }
+    }
+
+    fn pull(&mut self, cx: &mut Cx, (member, from): (Peer, Peer), part: Span, after: Option<Key>) {
         let request = Request::Pull {
-            span,
+            span: part,
             after: after.clone(),
             bytes_max: self.config.page_bytes,
         };
@@ -227,22 +291,30 @@ impl Node {
         let then = Then::Prefetched {
             member,
             from,
+            part,
             after,
-            pages,
         };
         self.call_until(cx, from, request, Class::Repair, 0, deadline, then);
+    }
+
+    /// A part is as complete as it gets before joining.
+    fn pulled(&mut self, cx: &mut Cx, member: Peer, from: Peer) {
+        self.joining.pulling = self.joining.pulling.saturating_sub(1);
+        if self.joining.busy {
+            self.prefetch(cx, member, from);
+        }
     }
 
     pub(crate) fn prefetched(
         &mut self,
         cx: &mut Cx,
         (member, from): (Peer, Peer),
+        part: Span,
         after: Option<Key>,
-        pages: u16,
         result: Result<Response, CallError>,
     ) {
         let Ok(Response::Page { records, more }) = result else {
-            self.enter_behind(cx, member);
+            self.pulled(cx, member, from);
             return;
         };
         let records: Vec<_> = records
@@ -251,16 +323,19 @@ impl Node {
             .map(|record| self.clamp(record, cx))
             .collect();
         let last = records.last().map(|record| record.key.clone());
-        if records.is_empty() || last <= after {
-            self.enter_behind(cx, member);
+        // In the order of the ring, which begins anew within a part.
+        let place = |key: &Key| (part.rank(key.position()), key.clone());
+        if records.is_empty() || last.as_ref().map(place) <= after.as_ref().map(place) {
+            self.pulled(cx, member, from);
             return;
         }
-        let after = last.filter(|_| more && pages < PREFETCH_PAGES);
+        self.joining.pages = self.joining.pages.saturating_add(1);
+        let after = last.filter(|_| more && self.joining.pages < PREFETCH_PAGES);
         let then = Then::PrefetchStored {
             member,
             from,
+            part,
             after,
-            pages: pages + 1,
         };
         self.store(cx, StoreCommand::Put { records }, then);
     }
@@ -269,13 +344,13 @@ impl Node {
         &mut self,
         cx: &mut Cx,
         (member, from): (Peer, Peer),
+        part: Span,
         after: Option<Key>,
-        pages: u16,
         result: Result<StoreAnswer, StoreError>,
     ) {
         match (after, result) {
-            (Some(after), Ok(_)) => self.prefetch(cx, member, from, Some(after), pages),
-            _ => self.enter_behind(cx, member),
+            (Some(after), Ok(_)) => self.pull(cx, (member, from), part, Some(after)),
+            _ => self.pulled(cx, member, from),
         }
     }
 

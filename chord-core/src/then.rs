@@ -38,19 +38,25 @@ pub(crate) enum Then {
     OwnerAnswered,
     /// `Neighbours` to the member we shall stand behind.
     MemberAnswered { prefetched: bool },
-    /// `Pull` of our future span.
+    /// Own sums of our future span: what is there already?
+    PrefetchSummed {
+        member: Peer,
+        from: Peer,
+        span: crate::id::Span,
+    },
+    /// `Pull` of a part of it.
     Prefetched {
         member: Peer,
         from: Peer,
+        part: crate::id::Span,
         after: Option<Key>,
-        pages: u16,
     },
     /// A prefetched page was stored.
     PrefetchStored {
         member: Peer,
         from: Peer,
+        part: crate::id::Span,
         after: Option<Key>,
-        pages: u16,
     },
 
     // -- searches --
@@ -190,7 +196,8 @@ impl Then {
     pub(crate) fn is_of_store(&self) -> bool {
         matches!(
             self,
-            Self::PrefetchStored { .. }
+            Self::PrefetchSummed { .. }
+                | Self::PrefetchStored { .. }
                 | Self::Read { .. }
                 | Self::GatherOwn { .. }
                 | Self::WriteRead { .. }
@@ -265,10 +272,10 @@ impl Node {
             Then::Prefetched {
                 member,
                 from,
+                part,
                 after,
-                pages,
             } => {
-                self.prefetched(cx, (member, from), after, pages, result);
+                self.prefetched(cx, (member, from), part, after, result);
             }
             Then::Hop { search, why } => {
                 self.hop_answered(cx, search, peer, why, sent, result);
@@ -290,6 +297,7 @@ impl Node {
             Then::Resume { .. }
             | Then::Outwaited { .. }
             | Then::GiveUp { .. }
+            | Then::PrefetchSummed { .. }
             | Then::PrefetchStored { .. }
             | Then::Read { .. }
             | Then::GatherOwn { .. }
@@ -326,13 +334,16 @@ impl Node {
             Then::Resume { search, restart } => self.resume(cx, search, restart),
             Then::GiveUp { search } => self.give_up(cx, search),
             Then::Outwaited { operation } => self.outwaited(cx, operation),
+            Then::PrefetchSummed { member, from, span } => {
+                self.prefetch_summed(cx, (member, from), span, result);
+            }
             Then::PrefetchStored {
                 member,
                 from,
+                part,
                 after,
-                pages,
             } => {
-                self.prefetch_stored(cx, (member, from), after, pages, result);
+                self.prefetch_stored(cx, (member, from), part, after, result);
             }
             Then::Read {
                 asker,
