@@ -172,6 +172,7 @@ impl Store for Disk {
             return Some(Err(StoreError::Failed));
         }
         let weight = tables::weight(&command);
+        let short = matches!(command, StoreCommand::Get { .. });
         let queue = if tables::writes(&command) {
             &mut self.writes
         } else {
@@ -182,6 +183,7 @@ impl Store for Disk {
             command,
             now,
             weight,
+            short,
         });
         None
     }

@@ -1,4 +1,4 @@
-//! Work for a thread: bounded, given in batches, taken one by one.
+//! Work for a thread: bounded, given in batches, taken one by one, the short first.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,8 @@ pub(super) struct Job {
     pub(super) now: Now,
     /// Bytes it holds while it waits.
     pub(super) weight: usize,
+    /// A client waits for it, and it takes no time to speak of.
+    pub(super) short: bool,
 }
 
 /// From one thread that must never wait to one that has time.
@@ -32,7 +34,8 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    jobs: VecDeque<Job>,
+    short: VecDeque<Job>,
+    long: VecDeque<Job>,
     bytes: usize,
     /// Nothing more comes, and nothing more is to be done.
     closed: bool,
@@ -44,13 +47,17 @@ impl Queue {
         let mut waiting = self.lock();
         while let Some(job) = jobs.pop_front() {
             let bytes = waiting.bytes.saturating_add(job.weight);
-            let full = waiting.jobs.len() >= JOBS_MAX || bytes > BYTES_MAX;
-            if full && !waiting.jobs.is_empty() {
+            let jobs = waiting.short.len() + waiting.long.len();
+            if jobs > 0 && (jobs >= JOBS_MAX || bytes > BYTES_MAX) {
                 jobs.push_front(job);
                 break;
             }
             waiting.bytes = bytes;
-            waiting.jobs.push_back(job);
+            if job.short {
+                waiting.short.push_back(job);
+            } else {
+                waiting.long.push_back(job);
+            }
         }
         drop(waiting);
         self.filled.notify_one();
@@ -78,6 +85,20 @@ impl Queue {
         self.lock().pop()
     }
 
+    /// The next short job, if there is one.
+    pub(super) fn take_short(&self) -> Option<Job> {
+        let mut waiting = self.lock();
+        let job = waiting.short.pop_front();
+        waiting.taken(job)
+    }
+
+    /// The next job that takes its time, if there is one.
+    pub(super) fn take_long(&self) -> Option<Job> {
+        let mut waiting = self.lock();
+        let job = waiting.long.pop_front();
+        waiting.taken(job)
+    }
+
     /// Lets the thread end once it has finished what it is doing.
     pub(super) fn close(&self) {
         self.lock().closed = true;
@@ -91,9 +112,14 @@ impl Queue {
 
 impl Waiting {
     fn pop(&mut self) -> Option<Job> {
-        let job = self.jobs.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(job.weight);
-        Some(job)
+        let job = self.short.pop_front().or_else(|| self.long.pop_front());
+        self.taken(job)
+    }
+
+    fn taken(&mut self, job: Option<Job>) -> Option<Job> {
+        let weight = job.as_ref().map_or(0, |job| job.weight);
+        self.bytes = self.bytes.saturating_sub(weight);
+        job
     }
 }
 
@@ -115,6 +141,7 @@ mod tests {
             command: StoreCommand::Get { key },
             now: Now::default(),
             weight,
+            short: false,
         }
     }
 
@@ -145,5 +172,27 @@ mod tests {
             queue.close();
             assert!(waits.join().expect("no panic"));
         });
+    }
+
+    #[test]
+    fn the_short_come_first_and_the_long_are_not_forgotten() {
+        let queue = Queue::default();
+        let short = |op| Job {
+            short: true,
+            ..job(op, 1)
+        };
+        queue.push(&mut VecDeque::from([
+            job(1, 1),
+            short(2),
+            job(3, 1),
+            short(4),
+        ]));
+        let op = |job: Option<Job>| job.map(|job| job.token.op);
+        assert_eq!(op(queue.take()), Some(OpId(2)));
+        assert_eq!(op(queue.take_long()), Some(OpId(1)));
+        assert_eq!(op(queue.take_short()), Some(OpId(4)));
+        assert_eq!(op(queue.take_short()), None);
+        assert_eq!(op(queue.take_now()), Some(OpId(3)));
+        assert_eq!(queue.lock().bytes, 0);
     }
 }

@@ -1,6 +1,6 @@
 //! The thread that reads: whatever waits is answered from one snapshot, the short first.
 
-use chord_core::event::{StoreCommand, StoreError};
+use chord_core::event::StoreError;
 
 use crate::store::Answered;
 use crate::store::disk::Host;
@@ -11,30 +11,27 @@ use crate::store::disk::queue::Job;
 /// used again.
 const BATCH: usize = 64;
 
-/// Works until the queue is closed.
+/// Works until the queue is closed. Who moves a million records has many pages waiting here:
+/// between two of them whatever is short is answered.
 pub(super) fn run(host: &Host) {
     while let Some(first) = host.reads.take() {
         let mut jobs = vec![first];
         while jobs.len() < BATCH
-            && let Some(job) = host.reads.take_now()
+            && let Some(job) = host.reads.take_short()
         {
             jobs.push(job);
         }
+        jobs.extend(host.reads.take_long());
         if host.broken.get().is_some() {
             host.answer(jobs.into_iter(), StoreError::Failed);
             continue;
         }
-        let (short, long): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(is_short);
+        let (short, long): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.short);
         answer(host, short);
         for job in long {
             answer(host, vec![job]);
         }
     }
-}
-
-/// A client waits for it, and it reads no page of records.
-fn is_short(job: &Job) -> bool {
-    matches!(job.command, StoreCommand::Get { .. })
 }
 
 fn answer(host: &Host, jobs: Vec<Job>) {
