@@ -74,8 +74,8 @@ impl Node {
 
     fn begin_joining(&mut self, cx: &mut Cx) {
         self.joining = Joining {
-            busy: false,
             survey: Survey::begun(cx.now.mono),
+            ..Joining::default()
         };
         self.schedule(cx, Task::Join, Micros::ZERO);
     }
