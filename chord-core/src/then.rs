@@ -283,7 +283,9 @@ impl Node {
             Then::Asked { search } => self.asked_answered(cx, search, peer, sent, result),
             Then::MissShared { miss } => self.miss_shared(cx, peer, miss, result),
             Then::Gathered { gather, rank } => self.gathered(cx, gather, rank, result),
-            Then::Replicated { write, version } => self.replicated(cx, write, version, result),
+            Then::Replicated { write, version } => {
+                self.replicated(cx, write, peer, version, result)
+            }
             Then::Summed { round, at, span } => self.summed(cx, round, at, span, result),
             Then::Listed { round, at, after } => self.listed(cx, round, at, after, result),
             Then::Fetched { round, at, wanted } => self.fetched(cx, round, at, wanted, result),

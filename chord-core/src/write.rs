@@ -49,6 +49,10 @@ pub(crate) struct Writing {
     /// Own copy stored: the owner is always among the majority, so that its next read or
     /// write of the key meets what it acknowledged.
     own: bool,
+    /// No room for the own copy of what a read met.
+    excused: bool,
+    /// Of `stored`, by those who should hold it rather than by a replacement.
+    near: u8,
     needed: u8,
     newer: Option<Version>,
     tried: Vec<Peer>,
@@ -68,6 +72,8 @@ impl Writing {
             waiting: 0,
             stored: 0,
             own: false,
+            excused: false,
+            near: 0,
             needed: 0,
             newer: None,
             tried: Vec::new(),
@@ -86,6 +92,25 @@ impl Writing {
         self.record
             .as_ref()
             .is_some_and(|record| record.header.version == version)
+    }
+
+    /// Whether this peer is one of the first holders and replaces nobody.
+    fn is_near(&self, peer: Peer) -> bool {
+        let copies = self
+            .record
+            .as_ref()
+            .map_or(1, |record| record.header.copies.max(1));
+        let first = self.tried.iter().take(usize::from(copies) - 1);
+        first.into_iter().any(|holder| *holder == peer)
+    }
+
+    /// Whether any later majority meets it: the own copy is in every one; without it, and with
+    /// no room for it, a majority of those who should hold it stores what a read met.
+    fn has_majority(&self) -> bool {
+        if self.own {
+            return self.stored >= self.needed;
+        }
+        self.excused && self.near >= self.needed
     }
 
     pub(crate) fn is_answered(&self) -> bool {
@@ -126,6 +151,8 @@ impl Node {
         writing.waiting = reachable;
         writing.stored = 0;
         writing.own = false;
+        writing.excused = false;
+        writing.near = 0;
         writing.needed = needed;
         writing.newer = None;
         writing.tried.clone_from(&others);
@@ -180,11 +207,11 @@ impl Node {
             Ok(_) => Err(false),
             Err(error) => Err(error == StoreError::Full),
         };
-        if outcome == Ok(None)
-            && let Some(writing) = self.writes.get_mut(key)
+        if let Some(writing) = self.writes.get_mut(key)
             && writing.is_of(version)
         {
-            writing.own = true;
+            writing.own = outcome == Ok(None);
+            writing.excused = outcome == Err(true) && matches!(writing.stage, Stage::WritingBack);
         }
         self.count_stored(cx, key, version, outcome);
     }
@@ -193,6 +220,7 @@ impl Node {
         &mut self,
         cx: &mut Cx,
         key: SlabKey,
+        peer: Peer,
         version: Version,
         result: Result<Response, CallError>,
     ) {
@@ -203,6 +231,12 @@ impl Node {
         };
         if outcome.is_err() {
             self.next_holder(cx, key, version);
+        } else if outcome == Ok(None)
+            && let Some(writing) = self.writes.get_mut(key)
+            && writing.is_of(version)
+            && writing.is_near(peer)
+        {
+            writing.near = writing.near.saturating_add(1);
         }
         self.count_stored(cx, key, version, outcome);
     }
@@ -257,7 +291,7 @@ impl Node {
         // What a holder has newer must be topped first, unless it lies far in the future, where
         // no honest clock put it.
         let topped = writing.newer.is_none_or(|newer| newer.time > horizon);
-        if !writing.answered && writing.own && topped && writing.stored >= writing.needed {
+        if !writing.answered && topped && writing.has_majority() {
             self.acknowledge(cx, key);
         }
         let Some(writing) = self.writes.get(key) else {

@@ -12,6 +12,8 @@ use chord_core::message::{Key, Record};
 use chord_core::node::Node;
 use chord_core::peer::{Addr, Peer};
 
+use crate::ledger::RowId;
+
 use crate::disk::Disk;
 
 /// A host, up or down.
@@ -43,6 +45,29 @@ pub struct Host {
     pub disk_busy: u64,
     /// Writes that were answered too early ([`Syncing`](crate::plan::Syncing)), in order.
     pub undurable: Vec<Undurable>,
+    /// What is wrong with its disk.
+    pub trouble: Option<Trouble>,
+}
+
+/// A disk that does not take every write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trouble {
+    /// There is no room for values until then, in microseconds.
+    Full {
+        /// The end of it.
+        until: u64,
+        /// The fault that fires.
+        row: RowId,
+    },
+    /// Every write fails.
+    Failing {
+        /// How long after its end the process starts again, in microseconds.
+        back: Option<u64>,
+        /// A write has failed: the process is about to end.
+        ending: bool,
+        /// The fault that fires.
+        row: RowId,
+    },
 }
 
 /// A key that was written, and what a crash before a certain time makes of it.
@@ -74,6 +99,7 @@ impl Host {
             wall_off: 0,
             disk_busy: 0,
             undurable: Vec::new(),
+            trouble: None,
         }
     }
 

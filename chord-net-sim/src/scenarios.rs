@@ -1,7 +1,7 @@
 //! The scenarios that come with the simulator.
 
 /// Names and texts of all shipped scenarios.
-pub const SHIPPED: [(&str, &str); 11] = [
+pub const SHIPPED: [(&str, &str); 12] = [
     ("stable-ring", include_str!("../scenarios/stable-ring.toml")),
     ("crash-one", include_str!("../scenarios/crash-one.toml")),
     ("churn-24", include_str!("../scenarios/churn-24.toml")),
@@ -21,6 +21,10 @@ pub const SHIPPED: [(&str, &str); 11] = [
     ("short-lives", include_str!("../scenarios/short-lives.toml")),
     ("power-cuts", include_str!("../scenarios/power-cuts.toml")),
     ("blackout", include_str!("../scenarios/blackout.toml")),
+    (
+        "disk-trouble",
+        include_str!("../scenarios/disk-trouble.toml"),
+    ),
     ("torn-writes", include_str!("../scenarios/torn-writes.toml")),
 ];
 

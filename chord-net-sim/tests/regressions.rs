@@ -64,6 +64,24 @@ const ROWS: &[Row] = &[
         why: "finds lists that take in a pointer of a third party",
     },
     Row {
+        scenario: "short-lives",
+        seeds: &[5],
+        set: &[],
+        why: "a false death hid a member from its predecessor for half a minute",
+    },
+    Row {
+        scenario: "disk-trouble",
+        seeds: &[2],
+        set: &["expect.get_success=>= 0.99"],
+        why: "a quorum read was refused because its owner had no room for what it met",
+    },
+    Row {
+        scenario: "disk-trouble",
+        seeds: &[1, 6, 7],
+        set: &[],
+        why: "finds write-backs that count a replacement in place of the owner",
+    },
+    Row {
         scenario: "churn-24",
         seeds: &[1, 2],
         set: &["work.records.count=10", "work.records.rate=10/s"],

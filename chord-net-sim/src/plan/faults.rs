@@ -67,6 +67,17 @@ pub enum FaultKind {
         /// How far, in microseconds: each host draws one of these.
         by: Vec<i64>,
     },
+    /// Disks have no room: values are refused, all else goes on.
+    DiskFull {
+        /// Whose.
+        whom: Whom,
+    },
+    /// The next write of a disk fails, and every one after it; whether it is there all the same
+    /// is chance. Its process ends soon after, and with a duration starts again after it.
+    DiskError {
+        /// Whose.
+        whom: Whom,
+    },
     /// Processes stand still; what arrives meanwhile is handled when they go on.
     Pause {
         /// Which.
@@ -85,6 +96,8 @@ impl FaultKind {
             Self::Leave { .. } => "leave",
             Self::Join { .. } => "join",
             Self::Clock { .. } => "clock",
+            Self::DiskFull { .. } => "disk-full",
+            Self::DiskError { .. } => "disk-error",
             Self::Pause { .. } => "pause",
         }
     }
@@ -140,8 +153,8 @@ pub enum Split {
 
 /// Reads one entry.
 pub(super) fn read(mut section: Section) -> Result<Scheduled, PlanError> {
-    let wanted = "\"partition\", \"blackhole\", \"crash\", \"leave\", \"join\", \"clock\" or \
-                  \"pause\"";
+    let wanted = "\"partition\", \"blackhole\", \"crash\", \"leave\", \"join\", \"clock\", \
+                  \"disk-full\", \"disk-error\" or \"pause\"";
     let name = section.needed_text("kind", wanted)?;
     let at = section.needed_duration("at")?;
     let lasts = section.duration("for")?;
@@ -168,6 +181,12 @@ pub(super) fn read(mut section: Section) -> Result<Scheduled, PlanError> {
             by: jumps(&mut section)?,
             whom: whom(&mut section)?,
         },
+        "disk-full" => FaultKind::DiskFull {
+            whom: whom(&mut section)?,
+        },
+        "disk-error" => FaultKind::DiskError {
+            whom: whom(&mut section)?,
+        },
         "pause" => FaultKind::Pause {
             whom: whom(&mut section)?,
         },
@@ -178,7 +197,10 @@ pub(super) fn read(mut section: Section) -> Result<Scheduled, PlanError> {
     };
     let lasting = matches!(
         kind,
-        FaultKind::Partition { .. } | FaultKind::Blackhole { .. } | FaultKind::Pause { .. }
+        FaultKind::Partition { .. }
+            | FaultKind::Blackhole { .. }
+            | FaultKind::DiskFull { .. }
+            | FaultKind::Pause { .. }
     );
     if lasting && lasts.is_none() {
         let wanted = "how long it lasts, such as \"30s\"".to_owned();

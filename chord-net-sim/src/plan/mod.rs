@@ -176,6 +176,13 @@ impl Churn {
 }
 
 impl Plan {
+    /// Whether a fault of it leaves disks without room.
+    #[must_use]
+    pub fn fills_disks(&self) -> bool {
+        let full = |fault: &Scheduled| matches!(fault.kind, FaultKind::DiskFull { .. });
+        self.faults.iter().any(full)
+    }
+
     /// Reads a scenario and applies overrides of the form `section.key=value`.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use super::finish::Finish;
 use super::work::Work;
 use super::world::{Rows, World};
 use crate::chance::{Probability, Purpose, Stream};
-use crate::host::Asked;
+use crate::host::{Asked, Trouble};
 use crate::ledger::{Ledger, RowId};
 use crate::link::{Barrier, Links, Stops};
 use crate::oracle::Violations;
@@ -334,6 +334,14 @@ impl World {
                     }
                 }
             }
+            FaultKind::DiskFull { whom } => {
+                let until = self.now + fault.lasts.unwrap_or(0);
+                self.trouble(whom, Trouble::Full { until, row });
+            }
+            FaultKind::DiskError { whom } => {
+                let (back, ending) = (fault.lasts, false);
+                self.trouble(whom, Trouble::Failing { back, ending, row });
+            }
             FaultKind::Pause { whom } => {
                 for host in self.victims(whom, row) {
                     self.pause(host, fault.lasts.unwrap_or(0));
@@ -352,18 +360,23 @@ impl World {
 
     /// The hosts that a fault hits; it fires if there are any.
     fn victims(&mut self, whom: &Whom, row: RowId) -> Vec<u32> {
-        let victims = match whom {
+        let victims = self.targets(whom);
+        if !victims.is_empty() {
+            self.ledger.fire(row);
+        }
+        victims
+    }
+
+    /// The hosts that a fault aims at.
+    pub(super) fn targets(&mut self, whom: &Whom) -> Vec<u32> {
+        match whom {
             Whom::These(hosts) => {
                 let up = |host: &u32| self.hosts.get(*host as usize).is_some_and(|h| h.is_up());
                 hosts.iter().copied().filter(up).collect()
             }
             Whom::Any(count) => self.some_members(*count as usize),
             Whom::All => self.members.iter().map(|(_, host)| *host).collect(),
-        };
-        if !victims.is_empty() {
-            self.ledger.fire(row);
         }
-        victims
     }
 
     /// So many different members, drawn by chance.

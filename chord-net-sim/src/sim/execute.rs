@@ -396,9 +396,9 @@ impl World {
             self.after(until - self.now, host, entry);
             return;
         }
-        let answer = match work {
-            DiskWork::Done(answer) => answer,
-            DiskWork::Read(command) => self.change_disk(host, command),
+        let result = match work {
+            DiskWork::Done(answer) => Ok(answer),
+            DiskWork::Read(command) => Ok(self.change_disk(host, command)),
             DiskWork::Write { durable_at } => {
                 let process = self.hosts[host as usize].process.as_mut();
                 let Some(command) = process.and_then(|process| process.take_write(op)) else {
@@ -407,18 +407,12 @@ impl World {
                 if durable_at > self.now {
                     self.hosts[host as usize].note_undurable(&command, durable_at, self.now);
                 }
-                self.change_disk(host, command)
+                self.write_disk(host, command)
             }
         };
         let process = self.hosts[host as usize].process.as_mut();
         if process.is_some_and(|process| process.take_store(op)) {
-            self.handle(
-                host,
-                Event::Stored {
-                    op,
-                    result: Ok(answer),
-                },
-            );
+            self.handle(host, Event::Stored { op, result });
         }
     }
 

@@ -10,7 +10,7 @@ use chord_core::peer::Addr;
 use super::churn::Control;
 use super::world::World;
 use crate::chance::{Purpose, nth};
-use crate::host::{Asked, Host, Process};
+use crate::host::{Asked, Host, Process, Trouble};
 use crate::plan::DiskFate;
 
 /// How long a driver waits before it tells a node its seeds again, in microseconds: it
@@ -259,6 +259,9 @@ impl World {
     fn end(&mut self, host: u32) -> Option<Restored> {
         let now = self.clocks(host).mono;
         let process = self.hosts[host as usize].process.take()?;
+        // A full disk is full for the next life too; a failing one is replaced.
+        let trouble = &mut self.hosts[host as usize].trouble;
+        trouble.take_if(|trouble| matches!(trouble, Trouble::Failing { .. }));
         for open in process.tickets() {
             self.cut_off(open.asked);
         }

@@ -10,6 +10,7 @@ mod execute;
 mod finish;
 mod inspect;
 mod life;
+mod trouble;
 mod work;
 mod world;
 

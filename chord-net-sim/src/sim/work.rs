@@ -394,6 +394,8 @@ impl World {
             Err(Failure::NotMember | Failure::Overloaded | Failure::Conflict { .. }) => {
                 self.data.void(key, number);
             }
+            // Some holder had no room; others may have stored it.
+            Err(Failure::Full) if self.plan.fills_disks() => {}
             Err(failure @ (Failure::Invalid | Failure::Full)) => {
                 self.data.void(key, number);
                 self.violate("outcome", format!("a good write ended with {failure:?}"));
