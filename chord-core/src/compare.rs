@@ -476,8 +476,7 @@ impl Node {
             .want
             .retain(|key| given.binary_search(&key).is_err());
         for record in &records {
-            let latest = cx.now.wall.saturating_add(self.config.skew_max.0);
-            self.clock = self.clock.max(record.header.version.time.min(latest));
+            self.clock.saw(record.header.version.time, cx.now);
         }
         let records = records
             .into_iter()

@@ -535,6 +535,9 @@ pub enum Notice {
     Unavailable,
     /// Writes reach a majority again.
     Available,
+    /// Holders refuse what this host's wall clock shows: it is ahead of theirs. Versions go on
+    /// from what the others showed.
+    ClockSkew,
     /// Every peer is gone or unreachable; re-joining.
     Lost,
     /// More than a second passed unseen: own spans must settle again.

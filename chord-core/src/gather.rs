@@ -321,7 +321,7 @@ impl Node {
             gather.deadline,
         );
         let key = self.writes.insert(writing);
-        self.write_out(cx, key, record);
+        self.write_out(cx, key, record, false);
     }
 }
 

@@ -113,7 +113,7 @@ impl Node {
             self.passive.all_away(cx.now.mono);
             self.spans.unsettle_all();
         } else {
-            let epoch = self.tick(cx.now.wall);
+            let epoch = self.clock.tick(cx.now);
             let mark = Mark { epoch, rank: 0 };
             self.spans
                 .hold(Span::whole(self.me.id), Some(mark), cx.now.mono);

@@ -67,6 +67,7 @@ extern crate alloc;
 mod bequest;
 pub mod check;
 mod client;
+mod clock;
 mod compare;
 pub mod config;
 mod contacts;

@@ -11,6 +11,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::contacts::Contacts;
 use crate::draw::{Draws, Purpose};
@@ -92,8 +93,7 @@ pub struct Node {
     pub(crate) sweep_from: Option<crate::message::Key>,
     /// Heads of one page whose owner is being looked for.
     pub(crate) strays: Vec<crate::message::Head>,
-    /// Highest version time assigned or seen.
-    pub(crate) clock: u64,
+    pub(crate) clock: Clock,
     pub(crate) counter: u64,
     pub(crate) unavailable_since: Option<Instant>,
     pub(crate) may_have_lost: u64,
@@ -189,11 +189,7 @@ impl Node {
             repair: Repair::default(),
             sweep_from: None,
             strays: Vec::new(),
-            // A version from the far future, stored once, must not make every later one look
-            // like a broken clock; what is stored of a key is read before it is topped.
-            clock: restored
-                .clock
-                .min(now.wall.saturating_add(config.skew_max.0)),
+            clock: Clock::new(restored.clock, now, config.skew_max),
             counter: 0,
             unavailable_since: None,
             may_have_lost: 0,
@@ -479,12 +475,6 @@ impl Node {
         })
     }
 
-    /// The next time of the hybrid clock, above everything assigned or seen.
-    pub(crate) fn tick(&mut self, wall: u64) -> u64 {
-        self.clock = wall.max(self.clock.saturating_add(1)).min(1 << 62);
-        self.clock
-    }
-
     pub(crate) fn jitter(&mut self, low: Micros, high: Micros) -> Micros {
         if !self.config.jitter {
             return low;
@@ -508,7 +498,7 @@ impl Node {
         Restored {
             peers: self.known_peers(),
             absent: absent.map(|peer| peer.id).collect(),
-            clock: self.clock,
+            clock: self.clock.highest(),
             marks: self.spans.marks(),
         }
     }
@@ -533,7 +523,7 @@ impl Node {
     /// The version clock: what a next life must start above.
     #[must_use]
     pub fn clock(&self) -> u64 {
-        self.clock
+        self.clock.highest()
     }
 
     /// Operations in flight.

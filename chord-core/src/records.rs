@@ -356,7 +356,7 @@ impl Node {
             && !expired_value(stored, cx.now.mono)
         {
             // A retry whose first try got this far: the same version, to all holders again.
-            self.write_out(cx, key, stored.clone());
+            self.write_out(cx, key, stored.clone(), false);
             return;
         }
         if let Some(version) = self.passed.get(write.operation, cx.now.mono)
@@ -380,32 +380,36 @@ impl Node {
             self.end_write(cx, key, Response::Refused(Refusal::Conflict { stored }));
             return;
         }
-        let record = self.next_version(cx, &write, newest.as_ref());
-        self.write_out(cx, key, record);
+        let above = newest
+            .as_ref()
+            .map_or(0, |stored| stored.header.version.time);
+        if let Some(writing) = self.writes.get_mut(key) {
+            writing.above = above;
+        }
+        let (record, fresh) = self.next_version(cx, &write, newest.as_ref());
+        self.write_out(cx, key, record, fresh);
     }
 
-    /// A version above one that is stored. One from far in the future, which no honest clock
-    /// assigned, is topped for this key only and does not become our clock.
-    pub(crate) fn version_above(&mut self, cx: &Cx, above: u64) -> Version {
-        let horizon = cx.now.wall.saturating_add(self.config.skew_max.0);
-        if above > horizon {
-            return Version {
-                time: above.saturating_add(1),
-                writer: self.me.id,
-            };
-        }
-        self.clock = self.clock.max(above);
-        Version {
-            time: self.tick(cx.now.wall),
-            writer: self.me.id,
-        }
+    /// A version above one that is stored, and whether it is fresh: from our clock. One from
+    /// far in the future, which no honest clock assigned, is topped for this key only and does
+    /// not become our clock.
+    pub(crate) fn version_above(&mut self, cx: &Cx, above: u64) -> (Version, bool) {
+        let topping = above.saturating_add(1);
+        let time = if above > self.clock.horizon(cx.now) {
+            topping
+        } else {
+            self.clock.saw(above, cx.now);
+            self.clock.tick(cx.now)
+        };
+        let writer = self.me.id;
+        (Version { time, writer }, time > topping)
     }
 
     /// The record that `write` makes of what is stored.
-    fn next_version(&mut self, cx: &Cx, write: &Write, newest: Option<&Record>) -> Record {
+    fn next_version(&mut self, cx: &Cx, write: &Write, newest: Option<&Record>) -> (Record, bool) {
         let now = cx.now.mono;
         let above = newest.map_or(0, |stored| stored.header.version.time);
-        let version = self.version_above(cx, above);
+        let (version, fresh) = self.version_above(cx, above);
         let asked = if write.copies == 0 {
             self.config.copies
         } else {
@@ -423,18 +427,20 @@ impl Node {
             None => now,
         };
         let shadow = newest.map_or(expires, |stored| stored.header.shadow.max(expires));
-        Record {
+        let header = Header {
+            version,
+            operation: write.operation,
+            copies,
+            tombstone: write.value.is_none(),
+            expires,
+            shadow,
+        };
+        let record = Record {
             key: write.key.clone(),
             value: write.value.clone().unwrap_or_default(),
-            header: Header {
-                version,
-                operation: write.operation,
-                copies,
-                tombstone: write.value.is_none(),
-                expires,
-                shadow,
-            },
-        }
+            header,
+        };
+        (record, fresh)
     }
 
     /// A write of this key has ended: the next one may begin, and if it ends at once, the

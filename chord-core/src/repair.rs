@@ -171,7 +171,7 @@ impl Node {
         let group = self.candidates(most, cx.now.mono);
         if self.repair.group.as_ref() != Some(&(owned, group.clone())) {
             self.repair.group = Some((owned, group.clone()));
-            self.repair.epoch = self.tick(cx.now.wall);
+            self.repair.epoch = self.clock.tick(cx.now);
             self.repair.clean = None;
             self.repair.round = None;
         }

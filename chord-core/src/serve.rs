@@ -271,7 +271,10 @@ impl Node {
         }
         let until = cx.now.mono + self.config.command_timeout.times(2);
         for record in &records {
-            self.clock = self.clock.max(record.header.version.time.min(horizon));
+            self.clock.saw(record.header.version.time, cx.now);
+            if fresh {
+                self.clock.showed(record.header.version.time, cx.now);
+            }
             self.passed
                 .insert(record.header.operation, record.header.version, until);
         }

@@ -9,11 +9,15 @@
 //! always among them. A holder that does not answer is replaced by the next candidate; one that has
 //! something newer makes the owner assign above it and write again.
 //!
+//! A fresh version whose time nobody vouches for (`clock`) goes to the holders first: if they
+//! refuse it, no copy of it may stay here, which could return after later writes and win over
+//! them. It is then assigned anew, by the time that others showed.
+//!
 //! **Invariant:** no acknowledgement without a majority, none for a span no longer owned.
 
 use alloc::vec::Vec;
 
-use crate::event::{CallError, Class, StoreAnswer, StoreCommand, StoreError};
+use crate::event::{CallError, Class, Notice, StoreAnswer, StoreCommand, StoreError};
 use crate::message::{Key, OperationId, Record, Refusal, Request, Response, Version, Write};
 use crate::node::{Cx, Node};
 use crate::ops::SlabKey;
@@ -55,6 +59,14 @@ pub(crate) struct Writing {
     near: u8,
     needed: u8,
     newer: Option<Version>,
+    /// The newest time known to be stored under this key: what is assigned lies above it.
+    pub(crate) above: u64,
+    /// The present version comes from our clock: holders may refuse it.
+    fresh: bool,
+    /// How many refused it for that.
+    skewed: u8,
+    /// The own copy waits until so many others have it that it makes the majority.
+    own_waits: bool,
     tried: Vec<Peer>,
     tries: u8,
     answered: bool,
@@ -76,6 +88,10 @@ impl Writing {
             near: 0,
             needed: 0,
             newer: None,
+            above: 0,
+            fresh: false,
+            skewed: 0,
+            own_waits: false,
             tried: Vec::new(),
             tries: 0,
             answered: false,
@@ -127,8 +143,8 @@ impl Writing {
 }
 
 impl Node {
-    /// Stores `record` here and at its holders.
-    pub(crate) fn write_out(&mut self, cx: &mut Cx, key: SlabKey, record: Record) {
+    /// Stores `record` here and at its holders. `fresh`: its version comes from our clock.
+    pub(crate) fn write_out(&mut self, cx: &mut Cx, key: SlabKey, record: Record, fresh: bool) {
         let now = cx.now.mono;
         let copies = record.header.copies;
         let others = self.candidates(usize::from(copies).saturating_sub(1), now);
@@ -148,41 +164,47 @@ impl Node {
             };
         }
         let version = record.header.version;
-        writing.waiting = reachable;
+        let vouched = self.clock.is_vouched(version.time, cx.now);
+        writing.own_waits = fresh && !vouched && !others.is_empty();
+        writing.waiting = reachable - u8::from(writing.own_waits);
         writing.stored = 0;
         writing.own = false;
         writing.excused = false;
         writing.near = 0;
+        writing.fresh = fresh;
+        writing.skewed = 0;
         writing.needed = needed;
         writing.newer = None;
         writing.tried.clone_from(&others);
         writing.tries += 1;
         writing.record = Some(record.clone());
+        let own_waits = writing.own_waits;
         for peer in others {
             self.replicate(cx, key, peer, &record);
         }
+        if !own_waits {
+            self.store_own(cx, key, record);
+        }
+    }
+
+    fn store_own(&mut self, cx: &mut Cx, key: SlabKey, record: Record) {
+        let version = record.header.version;
         let command = StoreCommand::Put {
             records: alloc::vec![record],
         };
-        self.store(
-            cx,
-            command,
-            Then::WriteStored {
-                write: key,
-                version,
-            },
-        );
+        let then = Then::WriteStored {
+            write: key,
+            version,
+        };
+        self.store(cx, command, then);
     }
 
     fn replicate(&mut self, cx: &mut Cx, key: SlabKey, peer: Peer, record: &Record) {
         let Some(writing) = self.writes.get(key) else {
             return;
         };
+        let fresh = writing.fresh;
         let deadline = self.data_timeout(cx, writing.deadline.max(cx.now.mono));
-        // One that had to top a version from the far future is no sign of our own clock.
-        let horizon = cx.now.wall.saturating_add(self.config.skew_max.0);
-        let fresh =
-            !matches!(writing.stage, Stage::WritingBack) && record.header.version.time <= horizon;
         let request = Request::Replicate {
             records: alloc::vec![record.clone()],
             fresh,
@@ -224,19 +246,26 @@ impl Node {
         version: Version,
         result: Result<Response, CallError>,
     ) {
+        let skewed = result == Ok(Response::Refused(Refusal::ClockSkew));
         let outcome = match result {
             Ok(Response::Replicated { newer }) => Ok(newer.first().map(|(_, version)| *version)),
             Ok(Response::Refused(refusal)) => Err(refusal == Refusal::Full),
             Ok(_) | Err(_) => Err(false),
         };
-        if outcome.is_err() {
+        let Some(writing) = self.writes.get_mut(key).filter(|w| w.is_of(version)) else {
+            return;
+        };
+        writing.skewed = writing.skewed.saturating_add(u8::from(skewed));
+        let near = outcome == Ok(None) && writing.is_near(peer);
+        writing.near = writing.near.saturating_add(u8::from(near));
+        let nearly = writing.stored.saturating_add(2) >= writing.needed;
+        if outcome == Ok(None) && nearly && core::mem::take(&mut writing.own_waits) {
+            writing.waiting = writing.waiting.saturating_add(1);
+            if let Some(record) = writing.record.clone() {
+                self.store_own(cx, key, record);
+            }
+        } else if outcome.is_err() && !(skewed && writing.own_waits) {
             self.next_holder(cx, key, version);
-        } else if outcome == Ok(None)
-            && let Some(writing) = self.writes.get_mut(key)
-            && writing.is_of(version)
-            && writing.is_near(peer)
-        {
-            writing.near = writing.near.saturating_add(1);
         }
         self.count_stored(cx, key, version, outcome);
     }
@@ -300,6 +329,9 @@ impl Node {
         if writing.waiting > 0 {
             return;
         }
+        if writing.fresh && writing.skewed == 0 && writing.stored > u8::from(writing.own) {
+            self.clock.taken(version.time, cx.now);
+        }
         if writing.answered {
             self.writes.take(key);
         } else {
@@ -327,6 +359,9 @@ impl Node {
             _ if !owned => Response::Refused(Refusal::NotOwner { hint: None }),
             _ => {
                 let version = record.header.version;
+                if self.writes.get(key).is_some_and(|writing| writing.fresh) {
+                    self.clock.acknowledged(version.time);
+                }
                 let until = cx.now.mono + self.config.command_timeout.times(2);
                 self.finished
                     .insert(record.header.operation, version, until);
@@ -342,18 +377,28 @@ impl Node {
         let Some(writing) = self.writes.get(key) else {
             return;
         };
-        let again = writing.newer.filter(|_| {
-            writing.tries < TRIES_MAX
-                && writing.deadline > cx.now.mono
-                && matches!(writing.stage, Stage::Storing { .. })
-        });
-        let record = writing.record.clone();
+        let may_try = writing.tries < TRIES_MAX
+            && writing.deadline > cx.now.mono
+            && matches!(writing.stage, Stage::Storing { .. });
         let (stored, needed, full) = (writing.stored, writing.needed, writing.full);
-        if let (Some(newer), Some(mut record)) = (again, record) {
-            let version = self.version_above(cx, newer.time);
-            record.header.version = version;
-            self.write_out(cx, key, record);
-            return;
+        let (newer, skewed) = (writing.newer, writing.fresh && writing.skewed > 0);
+        let nowhere = writing.stored == 0;
+        let above = writing.above.max(newer.map_or(0, |newer| newer.time));
+        let record = writing.record.clone();
+        if skewed
+            && let Some(record) = &record
+            && self.clock.refused(record.header.version.time, cx.now)
+        {
+            cx.notice(Notice::ClockSkew);
+        }
+        if let Some(mut record) = record.filter(|_| may_try && (newer.is_some() || skewed)) {
+            let (version, fresh) = self.version_above(cx, above);
+            // Below what somebody has stored nothing may be assigned, and above it in vain.
+            if newer.is_some() || (nowhere && version < record.header.version) {
+                record.header.version = version;
+                self.write_out(cx, key, record, fresh);
+                return;
+            }
         }
         let refusal = if full {
             Refusal::Full

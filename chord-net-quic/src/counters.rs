@@ -32,7 +32,7 @@ pub struct Calls {
 }
 
 /// Kinds of notices, in the order of [`Notices::by_kind`].
-pub const NOTICES: [&str; 15] = [
+pub const NOTICES: [&str; 16] = [
     "joined",
     "head_changed",
     "predecessor_changed",
@@ -48,6 +48,7 @@ pub const NOTICES: [&str; 15] = [
     "handed_over",
     "unreachable",
     "store",
+    "clock_skew",
 ];
 
 /// One number for each kind of notice.
@@ -145,5 +146,6 @@ pub fn notice_of(notice: &Notice) -> usize {
         Notice::HandedOver { .. } => 12,
         Notice::Unreachable => 13,
         Notice::Store { .. } => 14,
+        Notice::ClockSkew => 15,
     }
 }

@@ -182,6 +182,8 @@ pub struct Population {
     pub lost: u64,
     /// Spans settled with too few complete holders.
     pub may_have_lost: u64,
+    /// Times a node found that its wall clock is ahead of everybody's.
+    pub clocks_doubted: u64,
 }
 
 fn hex<S: Serializer>(hash: &u64, serializer: S) -> Result<S::Ok, S::Error> {

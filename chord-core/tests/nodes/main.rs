@@ -1,5 +1,6 @@
 //! A few whole nodes in one process, driven through the public interface only.
 
+mod clocks;
 mod insiders;
 mod misses;
 mod moves;

@@ -10,14 +10,14 @@ use chord_core::time::{Instant, Micros};
 
 use super::world::{Fate, World, key, peer, put};
 
-fn get(key: &Key, quorum: bool) -> Command {
+pub(crate) fn get(key: &Key, quorum: bool) -> Command {
     Command::Get {
         key: key.clone(),
         quorum,
     }
 }
 
-fn write(key: &Key, value: &'static str, ttl: Micros) -> Command {
+pub(crate) fn write(key: &Key, value: &'static str, ttl: Micros) -> Command {
     Command::Put {
         key: key.clone(),
         value: Bytes::from(value),
@@ -28,7 +28,7 @@ fn write(key: &Key, value: &'static str, ttl: Micros) -> Command {
 }
 
 /// The living from the owner of a key on, in the order of the ring.
-fn from_owner(world: &World, key: &Key) -> Vec<usize> {
+pub(crate) fn from_owner(world: &World, key: &Key) -> Vec<usize> {
     let mut living: Vec<usize> = (0..world.nodes.len())
         .filter(|&n| world.nodes[n].is_some())
         .collect();
@@ -38,7 +38,7 @@ fn from_owner(world: &World, key: &Key) -> Vec<usize> {
 
 /// What a client reads within half a minute, trying again as long as nobody can tell.
 #[track_caller]
-fn read(world: &mut World, through: usize, key: &Key) -> Option<Bytes> {
+pub(crate) fn read(world: &mut World, through: usize, key: &Key) -> Option<Bytes> {
     for attempt in 0..30 {
         let ticket = world.command(through, get(key, attempt % 2 == 1));
         if let Ok(Outcome::Got { record }) = world.outcome(ticket) {

@@ -45,6 +45,8 @@ pub(crate) struct World {
     /// The node whose store writes nothing for now, and what waits.
     pub(crate) stuck: Option<usize>,
     waiting: Vec<(OpId, StoreCommand)>,
+    /// How far ahead the wall clock of each node is.
+    pub(crate) ahead: Vec<u64>,
     asked: Option<(u64, Option<Response>)>,
     restored: Vec<Restored>,
     lives: u32,
@@ -89,6 +91,7 @@ impl World {
             meddle: None,
             stuck: None,
             waiting: vec![],
+            ahead: vec![0; count],
             asked: None,
             restored: vec![Restored::default(); count],
             lives: 1,
@@ -208,7 +211,7 @@ impl World {
         let mut out = vec![];
         let now = Now {
             mono: Instant(self.now),
-            wall: (1 << 50) + self.now,
+            wall: (1 << 50) + self.now + self.ahead[n],
         };
         node.handle(now, event, &mut out);
         node.check().expect("invariants hold");
@@ -342,7 +345,7 @@ impl World {
         };
         let now = Now {
             mono: Instant(self.now),
-            wall: (1 << 50) + self.now,
+            wall: (1 << 50) + self.now + self.ahead[n],
         };
         let config = Arc::new(Config::default());
         let restored = self.restored[n].clone();

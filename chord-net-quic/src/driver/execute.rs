@@ -196,6 +196,7 @@ impl Driver {
             | Notice::MayHaveLost { .. }
             | Notice::Unavailable
             | Notice::Available
+            | Notice::ClockSkew
             | Notice::Slept { .. }
             | Notice::TwoLives { .. }
             | Notice::HandedOver { .. }

@@ -28,6 +28,10 @@ pub(super) fn log(me: Peer, notice: &Notice, alarms: &Lines) {
         }
         Notice::Unavailable => tracing::warn!(%node, "writes do not reach a majority of holders"),
         Notice::Available => tracing::info!(%node, "writes reach a majority again"),
+        Notice::ClockSkew => tracing::error!(
+            %node,
+            "this host's wall clock is ahead of the other members': set it right; versions go on from theirs"
+        ),
         Notice::Lost => tracing::warn!(%node, "cut off from every peer: joining again"),
         Notice::Slept { length } => {
             tracing::warn!(%node, ms = length.as_millis(), "this process did not run for a while");

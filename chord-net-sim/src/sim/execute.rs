@@ -484,6 +484,7 @@ impl World {
             }
             Notice::Owns { .. } => self.owners.granted(host, self.now),
             Notice::MayHaveLost { .. } => self.population.may_have_lost += 1,
+            Notice::ClockSkew => self.population.clocks_doubted += 1,
             Notice::HeadChanged { .. }
             | Notice::PredecessorChanged { .. }
             | Notice::Settled
