@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use chord_core::event::StoreCommand;
-use chord_core::time::Now;
+use chord_core::time::{Micros, Now};
 
+use crate::clock;
 use crate::store::Token;
 
 /// Most commands that wait.
@@ -47,8 +48,8 @@ impl Queue {
         let mut waiting = self.lock();
         while let Some(job) = jobs.pop_front() {
             let bytes = waiting.bytes.saturating_add(job.weight);
-            let jobs = waiting.short.len() + waiting.long.len();
-            if jobs > 0 && (jobs >= JOBS_MAX || bytes > BYTES_MAX) {
+            let full = waiting.len() >= JOBS_MAX || bytes > BYTES_MAX;
+            if full && !waiting.is_empty() {
                 jobs.push_front(job);
                 break;
             }
@@ -85,6 +86,22 @@ impl Queue {
         self.lock().pop()
     }
 
+    /// The next job, waited for as long as that; `None` too once the queue is closed.
+    pub(super) fn take_within(&self, time: Micros) -> Option<Job> {
+        let waiting = self.lock();
+        let is_empty = |waiting: &mut Waiting| waiting.is_empty() && !waiting.closed;
+        let (mut waiting, _) = self
+            .filled
+            .wait_timeout_while(waiting, clock::duration(time), is_empty)
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting.pop()
+    }
+
+    /// Jobs that wait.
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     /// The next short job, if there is one.
     pub(super) fn take_short(&self) -> Option<Job> {
         let mut waiting = self.lock();
@@ -111,6 +128,14 @@ impl Queue {
 }
 
 impl Waiting {
+    fn len(&self) -> usize {
+        self.short.len() + self.long.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn pop(&mut self) -> Option<Job> {
         let job = self.short.pop_front().or_else(|| self.long.pop_front());
         self.taken(job)

@@ -2,6 +2,11 @@
 //!
 //! A group ends when nothing more waits, or at [`GROUP_BYTES`], or after [`GROUP_TIME`]:
 //! alone, a put waits for nobody; under load, many share the two syncs of one commit.
+//!
+//! Whoever was answered with the last group comes back in a moment. Without a wait for them
+//! they would find the next group on its way, and two halves would take turns, each paying
+//! for a commit of its own. So a group waits, never longer than [`GROUP_TIME`], until it is
+//! as large as the last one and what waited behind that.
 
 use chord_core::event::{StoreAnswer, StoreCommand, StoreError};
 use chord_core::time::{Instant, Micros, Now};
@@ -26,15 +31,17 @@ pub(super) fn run(host: &Host) {
         told: Room::Enough,
         try_again: Instant(0),
     };
+    let mut expected = 0;
     while let Some(first) = host.writes.take() {
         if host.broken.get().is_some() {
             host.answer([first].into_iter(), StoreError::Failed);
             continue;
         }
         let refusing = watch.refuses(host, first.now.mono);
-        let mut group = Group::of(first, refusing);
+        let mut group = Group::of(first, refusing, expected);
         let now = group.now;
         let written = host.engine.write(now, &mut || group.next(host));
+        expected = group.tokens.len() + host.writes.len();
         group.end(host, &mut watch, written);
     }
 }
@@ -89,6 +96,8 @@ struct Group {
     refusing: bool,
     began: Instant,
     bytes: usize,
+    /// Commands that will come if everybody comes back.
+    expected: usize,
     /// Something was put.
     grew: bool,
     /// Whose commands are in the group, in order.
@@ -98,13 +107,14 @@ struct Group {
 }
 
 impl Group {
-    fn of(first: Job, refusing: bool) -> Self {
+    fn of(first: Job, refusing: bool, expected: usize) -> Self {
         Self {
             now: first.now,
             first: Some(first),
             refusing,
             began: clock::mono(),
             bytes: 0,
+            expected,
             grew: false,
             tokens: Vec::new(),
             refused: Vec::new(),
@@ -117,6 +127,11 @@ impl Group {
             let job = match self.first.take() {
                 Some(job) => job,
                 None if self.is_full() => return None,
+                None if self.tokens.len() < self.expected => {
+                    let waited = clock::mono().since(self.began);
+                    let left = Micros(GROUP_TIME.0.saturating_sub(waited.0));
+                    host.writes.take_within(left)?
+                }
                 None => host.writes.take_now()?,
             };
             let grows = grows(&job.command);
