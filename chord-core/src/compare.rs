@@ -63,7 +63,9 @@ pub(crate) struct Compare {
     pushes: u8,
     surplus: Vec<Head>,
     pub(crate) pulled: u64,
+    /// Copies that it was found to lack, and how many of them it has stored since.
     pub(crate) missing: u64,
+    pub(crate) delivered: u64,
     /// It claims to have what it does not give: nothing is equal before that is cleared up.
     pub(crate) withheld: bool,
     /// It did not take what it lacks.
@@ -129,6 +131,7 @@ impl Compare {
             surplus: Vec::new(),
             pulled: 0,
             missing: 0,
+            delivered: 0,
             withheld: false,
             refused: false,
         }
@@ -530,11 +533,12 @@ impl Node {
             self.compare_step(cx, round, at);
             return;
         }
+        let count = records.len() as u64;
         let request = Request::Replicate {
             records,
             fresh: false,
         };
-        let then = Then::Pushed { round, at };
+        let then = Then::Pushed { round, at, count };
         self.call_until(cx, peer, request, Class::Repair, 0, deadline, then);
     }
 
@@ -543,12 +547,14 @@ impl Node {
         cx: &mut Cx,
         round: u64,
         at: u8,
+        count: u64,
         result: Result<Response, CallError>,
     ) {
         self.push_ended(round, at);
         match result {
             Ok(Response::Replicated { newer }) => {
                 if let Some(compare) = self.repair.compare(round, at) {
+                    compare.delivered = compare.delivered.saturating_add(count);
                     compare.withheld |= !newer.is_empty();
                 }
                 self.compare_step(cx, round, at);

@@ -196,7 +196,8 @@ impl Node {
 
     // ---- sweeping ----------------------------------------------------------------------
 
-    /// `Task::Sweep`: expired records first, then records that belong elsewhere.
+    /// `Task::Sweep`: expired records first, once all is settled, then records that belong
+    /// elsewhere.
     pub(crate) fn sweep(&mut self, cx: &mut Cx) {
         let pace = self.config.sweep_pace;
         let after = self.jitter(Micros(pace.0 - pace.0 / 4), pace);
@@ -205,6 +206,12 @@ impl Node {
             return;
         }
         let now = cx.now.mono;
+        // What ran out while this node was down is hidden at once, but a clock may be wrong:
+        // values go only when the others have been asked.
+        if now < self.patient_until || !self.spans.pieces().is_empty() {
+            self.list_strays(cx);
+            return;
+        }
         let bury = now - self.config.repair_bound;
         self.store(
             cx,
@@ -222,13 +229,17 @@ impl Node {
             self.tasks.hasten(Task::Sweep, cx.now.mono + STRAYS_PACE);
         }
         if self.state == State::Joined {
-            let command = StoreCommand::List {
-                span: Span::whole(self.me.id),
-                after: self.sweep_from.take(),
-                bytes_max: self.config.page_bytes / 4,
-            };
-            self.store(cx, command, Then::StraysListed);
+            self.list_strays(cx);
         }
+    }
+
+    fn list_strays(&mut self, cx: &mut Cx) {
+        let command = StoreCommand::List {
+            span: Span::whole(self.me.id),
+            after: self.sweep_from.take(),
+            bytes_max: self.config.page_bytes / 4,
+        };
+        self.store(cx, command, Then::StraysListed);
     }
 
     /// A page of own heads: those that no owner vouches for are strays.

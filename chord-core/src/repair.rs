@@ -53,7 +53,7 @@ pub(crate) struct Repair {
     clean: Option<u64>,
     /// Members that hand over and hold nothing any more.
     pub(crate) excluded: Vec<Peer>,
-    pub(crate) copies_missing: u64,
+    copies_missing: u64,
     /// Live holders of the present group, and how many rounds in a row each has spoiled.
     pub(crate) failing: Vec<(Peer, u8)>,
 }
@@ -77,6 +77,15 @@ impl Repair {
     /// Whether everything that arrived has been seen by a round that ended equal.
     pub(crate) fn is_clean(&self) -> bool {
         self.clean.is_some_and(|clean| clean >= self.arrivals)
+    }
+
+    /// Copies that live holders are known to lack: while a round is running, what it has found
+    /// and not delivered yet.
+    pub(crate) fn copies_missing(&self) -> u64 {
+        let compares = self.round.iter().flat_map(|round| &round.compares);
+        let lacking = compares.map(|compare| compare.missing.saturating_sub(compare.delivered));
+        let running = lacking.fold(0, u64::saturating_add);
+        self.copies_missing.max(running)
     }
 
     /// Whether this member hands over: it counts for nothing any more.

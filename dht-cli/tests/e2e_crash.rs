@@ -122,6 +122,10 @@ fn one_at_a_time(
         kills.missed,
         kills.slowest.as_secs_f64()
     );
+    let phases = kills.by_phase.values().filter(|&&kills| kills > 0).count();
+    if count >= 60 && phases < plug::PHASES {
+        return Err(format!("only {phases} of {} phases were hit", plug::PHASES));
+    }
     let ring = cluster.await_ring(0, NODES, RING);
     let begun = Instant::now();
     let longest = clients::look_at_all(ledger, ports, true)?;

@@ -294,3 +294,57 @@ fn an_heir_leaves_while_the_owner_crashes_and_nothing_is_lost() {
         assert_eq!(value.as_deref(), Some(&b"value 1"[..]), "{moment}");
     }
 }
+
+/// What ran out while a node was down is hidden, but its value goes only when the others have
+/// been asked: the clock may be wrong.
+#[test]
+fn a_restarted_node_sweeps_nothing_before_it_has_settled() {
+    let mut world = World::ring(6);
+    world.run_for(Micros::from_secs(300));
+    assert!((0..6).all(|n| world.swept.iter().any(|(swept, _)| *swept == n)));
+    world.stop(2);
+    world.run_for(Micros::from_secs(5));
+    let back = world.now;
+    world.restart(2);
+    world.run_for(Micros::from_secs(300));
+    let first = world.swept.iter().find(|(n, at)| *n == 2 && *at > back);
+    let (_, first) = first.expect("swept in the end");
+    let patience = Micros::from_secs(60);
+    assert!(*first >= back + patience.0, "{}", first - back);
+}
+
+/// A member lacks hundreds of copies while a round brings them: the status of the owner says so.
+#[test]
+fn copies_that_are_missing_are_told_while_they_are_brought() {
+    let mut world = World::ring(6);
+    for n in 0..200 {
+        let ticket = world.command(n % 6, put(n));
+        assert!(matches!(world.outcome(ticket), Ok(Outcome::Written { .. })));
+    }
+    let missing = |world: &mut World, n: usize| {
+        let ticket = world.command(n, Command::Status);
+        match world.outcome(ticket) {
+            Ok(Outcome::Status(status)) => status.copies_missing,
+            other => panic!("{other:?}"),
+        }
+    };
+    // No copy gets through at first.
+    world.meddle = Some(Box::new(|_, _, request| match request {
+        Request::Replicate { .. } => Fate::Lost,
+        _ => Fate::Pass,
+    }));
+    world.nodes[3] = None;
+    world.run_for(Micros::from_secs(10));
+    let told: u64 = (0..6)
+        .filter(|n| *n != 3)
+        .map(|n| missing(&mut world, n))
+        .sum();
+    assert!(told >= 10, "{told}");
+    world.meddle = None;
+    world.run_for(Micros::from_secs(120));
+    let told: u64 = (0..6)
+        .filter(|n| *n != 3)
+        .map(|n| missing(&mut world, n))
+        .sum();
+    assert_eq!(told, 0);
+}

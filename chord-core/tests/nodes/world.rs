@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) meddle: Option<Meddle>,
     /// The node whose store writes nothing for now, and what waits.
     pub(crate) stuck: Option<usize>,
+    /// Whose store was swept, and when.
+    pub(crate) swept: Vec<(usize, u64)>,
     waiting: Vec<(OpId, StoreCommand)>,
     /// How far ahead the wall clock of each node is.
     pub(crate) ahead: Vec<u64>,
@@ -90,6 +92,7 @@ impl World {
             notices: vec![],
             meddle: None,
             stuck: None,
+            swept: vec![],
             waiting: vec![],
             ahead: vec![0; count],
             asked: None,
@@ -180,6 +183,7 @@ impl World {
                 }
             }
             StoreCommand::Sweep { now, bury, .. } => {
+                self.swept.push((n, self.now));
                 store.retain(|_, r| !r.header.tombstone || r.header.shadow >= bury);
                 let records = store.values_mut();
                 for record in records.filter(|r| r.header.expires <= now) {

@@ -18,6 +18,9 @@ use super::harness::http::Http;
 /// For a member to be ready again: far above what is seen, for the machine may be busy.
 const READY: Duration = Duration::from_secs(60);
 
+/// Phases of a life in which members are killed: running, starting, recovering, handing over.
+pub const PHASES: usize = 4;
+
 /// Kills, by the phase of the life that they ended.
 #[derive(Debug, Default)]
 pub struct Kills {
