@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 
 use crate::event::{CallError, Class, StoreAnswer, StoreCommand, StoreError};
 use crate::id::{Id, Span};
-use crate::message::{Key, Request, Response};
+use crate::message::{Key, Refusal, Request, Response};
 use crate::node::{Cx, Node};
 use crate::peer::Peer;
 use crate::then::{Then, page};
@@ -54,8 +54,10 @@ impl Node {
         let former = leaving.former;
         let falls = |position: Id| self.falls_to_leaver(position, former, now);
         let heads = leaving.page.iter();
-        let heads = heads.filter(|head| falls(head.key.position()));
-        let copies = heads.clone().map(|head| head.copies).max().unwrap_or(1);
+        let mut heads = heads.filter(|head| falls(head.key.position())).peekable();
+        // One number of copies at a time, for it says who must have them.
+        let copies = heads.peek().map_or(1, |head| head.copies);
+        let heads = heads.filter(|head| head.copies == copies);
         let keys: Vec<Key> = heads.map(|head| head.key.clone()).collect();
         let mut heirs = self.candidates(usize::from(self.config.copies_max), now);
         heirs.retain(|heir| !leaving.refused.contains(&heir.id));
@@ -110,9 +112,21 @@ impl Node {
         }
     }
 
-    pub(crate) fn bequeathed(&mut self, cx: &mut Cx, result: Result<Response, CallError>) {
-        let bequest = self.leaving.as_mut().and_then(|l| l.bequest.as_mut());
-        let Some(bequest) = bequest else { return };
+    pub(crate) fn bequeathed(
+        &mut self,
+        cx: &mut Cx,
+        heir: Peer,
+        result: Result<Response, CallError>,
+    ) {
+        let Some(leaving) = self.leaving.as_mut().filter(|l| !l.given_up) else {
+            return;
+        };
+        if result == Ok(Response::Refused(Refusal::Leaving)) {
+            leaving.refused.push(heir.id);
+        }
+        let Some(bequest) = &mut leaving.bequest else {
+            return;
+        };
         let stored = matches!(result, Ok(Response::Replicated { .. }));
         bequest.waiting = bequest.waiting.saturating_sub(1);
         bequest.stored += usize::from(stored);

@@ -159,7 +159,14 @@ impl Node {
         let copy = match result {
             Ok(Response::Fetched { records, mark }) => {
                 let record = records.into_iter().find(|record| record.key == gather.key);
-                Some(Copy { record, mark, rank })
+                match record {
+                    // Nobody may have stored that: it says nothing.
+                    Some(record) if !record.is_sane() => None,
+                    record => {
+                        let record = record.map(|record| self.clamp(record, cx));
+                        Some(Copy { record, mark, rank })
+                    }
+                }
             }
             Ok(_) | Err(_) => None,
         };

@@ -300,7 +300,7 @@ impl Node {
     /// A part is as complete as it gets before joining.
     fn pulled(&mut self, cx: &mut Cx, member: Peer, from: Peer) {
         self.joining.pulling = self.joining.pulling.saturating_sub(1);
-        if self.joining.busy {
+        if self.joining.busy && matches!(self.state, State::Joining | State::Lost) {
             self.prefetch(cx, member, from);
         }
     }
@@ -314,6 +314,8 @@ impl Node {
         result: Result<Response, CallError>,
     ) {
         let Ok(Response::Page { records, more }) = result else {
+            // Whoever does not give this part gives none: the repair round asks others.
+            self.joining.pulls.clear();
             self.pulled(cx, member, from);
             return;
         };

@@ -42,7 +42,7 @@ pub(crate) struct Leaving {
     /// Members that leave too, or do not answer.
     pub(crate) refused: Vec<Id>,
     /// Nobody takes anything: count what remains.
-    given_up: bool,
+    pub(crate) given_up: bool,
     pub(crate) page: Vec<Head>,
     after: Option<Key>,
     more: bool,

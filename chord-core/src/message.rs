@@ -122,7 +122,16 @@ pub struct Record {
     pub header: Header,
 }
 
+/// Versions from here on are refused, whoever sends them: there must be room above any.
+pub(crate) const TIME_LIMIT: u64 = 1 << 63;
+
 impl Record {
+    /// Whether such a record may be stored: what fails this is refused everywhere, and must not
+    /// come in by a side door.
+    pub(crate) fn is_sane(&self) -> bool {
+        self.header.version.time < TIME_LIMIT && self.header.copies > 0
+    }
+
     /// Whether a reader may see it.
     #[must_use]
     pub fn is_live(&self, now: Instant) -> bool {

@@ -94,6 +94,11 @@ impl Node {
         let bury = cx.now.mono - self.config.repair_bound;
         let lasts = |record: &Record| record.key == miss.key && record.header.shadow >= bury;
         if let Some(record) = records.into_iter().find(lasts) {
+            if !record.is_sane() {
+                self.ask_another(cx, miss);
+                return;
+            }
+            let record = self.clamp(record, cx);
             // Lost here: the holders tell what is newest, and get it back.
             self.want_repair(cx);
             let purpose = Purpose::Read {
@@ -104,8 +109,11 @@ impl Node {
             self.gather(cx, miss.key, purpose, miss.deadline, Some(met));
             return;
         }
-        let should_know =
-            mark.is_some_and(|mark| usize::from(mark.rank) <= self.misses_that_count());
+        // Of the same round as our own mark: one that was away since may have missed a write.
+        let own = self.own_mark(miss.key.position()).map(|mark| mark.epoch);
+        let should_know = mark.is_some_and(|mark| {
+            Some(mark.epoch) == own && usize::from(mark.rank) <= self.misses_that_count()
+        });
         if should_know {
             self.respond(cx, miss.asker, Response::Got { record: None });
         } else {

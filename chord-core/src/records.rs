@@ -387,6 +387,11 @@ impl Node {
             writing.above = above;
         }
         let (record, fresh) = self.next_version(cx, &write, newest.as_ref());
+        if !record.is_sane() {
+            // There is no room above what somebody once stored.
+            self.end_write(cx, key, Response::Refused(Refusal::Invalid));
+            return;
+        }
         self.write_out(cx, key, record, fresh);
     }
 

@@ -107,13 +107,14 @@ impl Survey {
         });
     }
 
-    /// Notes one answer, or that none came.
+    /// Notes one answer, or that none came (`Silent`), or that it was no answer of the one asked
+    /// (`None`): then nothing is known of it.
     fn answered(&mut self, peer: Peer, heard: Option<Heard>, now: Instant) {
         let Some(known) = self.contact(peer) else {
             return;
         };
         known.asked = known.asked.saturating_sub(1);
-        known.heard = heard.or(known.heard);
+        known.heard = heard;
         if heard == Some(Heard::Starting) {
             known.starting.get_or_insert(now);
         }
@@ -259,7 +260,10 @@ impl Node {
             return;
         }
         let heard = match result {
-            Ok(Response::Neighbours { me: member, .. }) => {
+            // Who is asked by its position answers for itself, not for somebody else.
+            Ok(Response::Neighbours { me: member, .. })
+                if peer.is_seed() || member.id == peer.id =>
+            {
                 if member.id == self.me.id {
                     if member.incarnation != self.me.incarnation {
                         cx.notice(Notice::TwoLives { peer: member });
@@ -389,7 +393,18 @@ mod tests {
         survey.ask(peer(1, 2));
         survey.answered(peer(1, 1), None, at(3));
         assert!(!survey.found_nobody());
-        survey.answered(peer(1, 2), Some(Heard::Member), at(3));
+        survey.answered(peer(1, 2), Some(Heard::Starting), at(4));
+        assert!(survey.found_nobody());
+    }
+
+    #[test]
+    fn who_turns_out_to_live_anew_is_unknown_until_it_answers() {
+        let mut survey = Survey::begun(at(0));
+        heard(&mut survey, 1, Heard::Silent, at(0));
+        assert!(survey.found_nobody());
+        survey.ask(peer(1, 1));
+        survey.ask(peer(1, 2));
+        survey.answered(peer(1, 1), None, at(3));
         assert!(!survey.found_nobody());
     }
 }

@@ -294,7 +294,7 @@ impl Node {
             Then::Yielded => self.yielded(cx, peer, result),
             Then::LeaveOffered { heads } => self.leave_offered(cx, peer, heads, result),
             Then::LeaveSent => self.leave_sent(cx),
-            Then::Bequeathed => self.bequeathed(cx, result),
+            Then::Bequeathed => self.bequeathed(cx, peer, result),
             // Alarms and store commands have no peer and never come here.
             Then::Resume { .. }
             | Then::Outwaited { .. }

@@ -18,7 +18,9 @@
 use alloc::vec::Vec;
 
 use crate::event::{CallError, Class, Notice, StoreAnswer, StoreCommand, StoreError};
-use crate::message::{Key, OperationId, Record, Refusal, Request, Response, Version, Write};
+use crate::message::{
+    Key, OperationId, Record, Refusal, Request, Response, TIME_LIMIT, Version, Write,
+};
 use crate::node::{Cx, Node};
 use crate::ops::SlabKey;
 use crate::peer::Peer;
@@ -264,7 +266,8 @@ impl Node {
             if let Some(record) = writing.record.clone() {
                 self.store_own(cx, key, record);
             }
-        } else if outcome.is_err() && !(skewed && writing.own_waits) {
+        } else if outcome.is_err() && !(writing.own_waits && writing.skewed >= writing.needed) {
+            // One refusal for the clock may be the holder's fault; so many are not.
             self.next_holder(cx, key, version);
         }
         self.count_stored(cx, key, version, outcome);
@@ -394,7 +397,8 @@ impl Node {
         if let Some(mut record) = record.filter(|_| may_try && (newer.is_some() || skewed)) {
             let (version, fresh) = self.version_above(cx, above);
             // Below what somebody has stored nothing may be assigned, and above it in vain.
-            if newer.is_some() || (nowhere && version < record.header.version) {
+            let below = nowhere && version < record.header.version;
+            if version.time < TIME_LIMIT && (newer.is_some() || below) {
                 record.header.version = version;
                 self.write_out(cx, key, record, fresh);
                 return;
