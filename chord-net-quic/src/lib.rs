@@ -67,6 +67,7 @@
 //! ```
 
 pub mod api;
+mod ballast;
 pub mod clock;
 pub mod counters;
 mod driver;

@@ -3,6 +3,7 @@
 //! ```text
 //! lock        held while the process lives: two processes on one directory are refused
 //! node.json   who we are, in which life, whom we knew; replaced whole, never edited
+//! ballast     room for the next start on a full disk
 //! reset.key   lets a restarted host tell its peers at once that it forgot them
 //! ```
 //!
@@ -14,6 +15,7 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chord_core::event::Restored;
@@ -23,7 +25,9 @@ use chord_core::peer::{Addr, Peer};
 use serde::{Deserialize, Serialize};
 
 use crate::api::StartError;
+use crate::ballast;
 use crate::clock;
+use crate::store::disk::{FILL_MAX, Folder, Medium};
 
 /// The newest layout of `node.json` that this version knows.
 const SCHEMA: u32 = 1;
@@ -37,6 +41,8 @@ pub(crate) struct State {
     /// Unlocked when dropped, or when the process ends in whatever way.
     _lock: File,
     written: Mutex<Remembered>,
+    /// There was no room for all of it.
+    lacks_ballast: AtomicBool,
 }
 
 /// `node.json`.
@@ -99,6 +105,7 @@ impl State {
     ) -> Result<(Self, u32, Positions), StartError> {
         fs::create_dir_all(dir).map_err(at(dir))?;
         let lock = lock(dir)?;
+        ballast::give_up(dir).map_err(at(dir))?;
         let path = dir.join("node.json");
         let old = read(&path)?;
         if let Some(old) = &old {
@@ -128,9 +135,31 @@ impl State {
             dir: dir.to_owned(),
             _lock: lock,
             written: Mutex::new(remembered),
+            lacks_ballast: AtomicBool::new(false),
         };
         state.write().map_err(at(&path))?;
         Ok((state, incarnation, restored))
+    }
+
+    /// Holds room for the next start, as far as there is some.
+    ///
+    /// # Errors
+    /// The data directory cannot be written.
+    pub(crate) fn take_ballast(&self) -> io::Result<()> {
+        let held = ballast::take(&self.dir)?;
+        self.lacks_ballast.store(!held, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes what a full disk did not give, once puts find room again too.
+    ///
+    /// # Errors
+    /// The data directory cannot be read or written.
+    pub(crate) fn complete_ballast(&self) -> io::Result<()> {
+        if self.lacks_ballast.load(Ordering::Relaxed) && Folder::new(&self.dir).fill()? < FILL_MAX {
+            self.take_ballast()?;
+        }
+        Ok(())
     }
 
     /// Remembers what the nodes of the host know. Writes only if that changed.

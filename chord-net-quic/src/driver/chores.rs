@@ -23,7 +23,10 @@ impl Driver {
         };
         let known = self.known();
         // Writing takes milliseconds that the nodes should not wait for.
-        tokio::task::spawn_blocking(move || log_failure(state.remember(&known)));
+        tokio::task::spawn_blocking(move || {
+            log_failure(state.remember(&known));
+            log_failure(state.complete_ballast());
+        });
     }
 
     /// Says what will expire: at the start, after a reload, and every day.
@@ -40,7 +43,7 @@ impl Driver {
         }
     }
 
-    fn known(&self) -> Vec<Restored> {
+    pub(super) fn known(&self) -> Vec<Restored> {
         let now = clock::mono();
         let of_node = |node: &Node| {
             let mut known = node.remember(now);

@@ -70,7 +70,11 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
             life.forget_marks();
             Box::new(Memory::new())
         }
-        StoreKind::Redb => life.open_store(dir, &cluster, host, reporting)?,
+        StoreKind::Redb => {
+            let store = life.open_store(dir, &cluster, host, reporting)?;
+            life.take_ballast();
+            store
+        }
     };
     let (socket, addr) = bind(listen, config.advertise)?;
     let me = Local {
@@ -211,6 +215,15 @@ impl Life {
     fn forget_marks(&mut self) {
         for position in &mut self.remembered {
             position.marks.clear();
+        }
+    }
+
+    /// Holds room for the next start; without it this one goes on all the same.
+    fn take_ballast(&self) {
+        if let Some(state) = &self.state
+            && let Err(error) = state.take_ballast()
+        {
+            tracing::warn!(%error, "no room can be held ready in the data directory");
         }
     }
 

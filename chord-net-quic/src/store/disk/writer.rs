@@ -25,6 +25,10 @@ const GROUP_TIME: Micros = Micros::from_millis(1);
 /// After a write that found no room, puts are tried again this much later.
 const TRY_AGAIN: Micros = Micros::from_secs(1);
 
+/// How often a group that makes room is tried again when there is none for itself: what the
+/// commit before it gave back within the file is free only now.
+const TRIES: usize = 3;
+
 /// Works until the queue is closed.
 pub(super) fn run(host: &Host) {
     let mut watch = Watch {
@@ -40,7 +44,15 @@ pub(super) fn run(host: &Host) {
         let refusing = watch.refuses(host, first.now.mono);
         let mut group = Group::of(first, refusing, expected);
         let now = group.now;
-        let written = host.engine.write(now, &mut || group.next(host));
+        let mut written = host.engine.write(now, &mut || group.next(host));
+        for _ in 0..TRIES {
+            if !refusing || !matches!(written, Err(Fault::NoRoom)) {
+                break;
+            }
+            let mut again = group.kept.clone().into_iter();
+            let mut next = || again.next().or_else(|| group.next(host));
+            written = host.engine.write(now, &mut next);
+        }
         expected = group.tokens.len() + host.writes.len();
         group.end(host, &mut watch, written);
     }
@@ -104,6 +116,8 @@ struct Group {
     tokens: Vec<Token>,
     /// Answered without the disk.
     refused: Vec<Answered>,
+    /// The commands, while puts are refused.
+    kept: Vec<StoreCommand>,
 }
 
 impl Group {
@@ -118,6 +132,7 @@ impl Group {
             grew: false,
             tokens: Vec::new(),
             refused: Vec::new(),
+            kept: Vec::new(),
         }
     }
 
@@ -145,6 +160,9 @@ impl Group {
             self.grew |= grows;
             self.bytes = self.bytes.saturating_add(job.weight);
             self.tokens.push(job.token);
+            if self.refusing {
+                self.kept.push(job.command.clone());
+            }
             return Some(job.command);
         }
     }
