@@ -113,6 +113,8 @@ pub struct Work {
     pub refused: u64,
     /// Records that expired or were buried.
     pub swept: u64,
+    /// Times that every record was verified while nobody asked.
+    pub verified: u64,
 }
 
 /// How much a store holds.

@@ -20,7 +20,8 @@
 //!
 //! **Rot.** A checksum that does not match, an error of redb's own checks, or a panic in it
 //! means damage: the file is moved aside at once (`store.redb.damaged-<n>`, the latest is
-//! kept), the store is broken, and the next start begins with an empty one.
+//! kept), the store is broken, and the next start begins with an empty one. The reader
+//! looks for it everywhere, not only where somebody reads (`scrub`).
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -43,6 +44,7 @@ mod meta;
 mod queue;
 mod reader;
 mod record;
+mod scrub;
 mod snapshot;
 mod tables;
 mod writer;

@@ -39,6 +39,8 @@ struct Seen {
     refused: u64,
     hidden: u64,
     wrong: u64,
+    /// Hidden in stores in which a walk through everything found nothing.
+    unnoticed: u64,
 }
 
 fn count(seen: &mut Seen, expected: Option<&Record>, found: Result<Option<Record>, Fault>) {
@@ -79,9 +81,22 @@ fn look(bytes: Vec<u8>) -> Seen {
             .filter(|record| !expected.contains(record))
             .count() as u64;
     }
+    if walk(&engine).is_ok() {
+        seen.unnoticed = seen.hidden + seen.wrong;
+    }
     let mut puts = [put(vec![record(RECORDS, 1, Some(b"new"), 9)])].into_iter();
     let _ = engine.write(at(0), &mut || puts.next());
     seen
+}
+
+/// Verifies everything, piece by piece; returns how many pieces that were.
+fn walk(engine: &Engine) -> Result<u32, Fault> {
+    let (mut from, mut pieces) = (0, 1);
+    while let Some(next) = engine.verify(from)? {
+        assert!(next > from, "it gets on");
+        (from, pieces) = (next, pieces + 1);
+    }
+    Ok(pieces)
 }
 
 /// Damages a store in many places, one at a time.
@@ -107,12 +122,14 @@ fn rot(in_order: bool, places: u64) -> Seen {
         total.refused += seen.refused;
         total.hidden += seen.hidden;
         total.wrong += seen.wrong;
+        total.unnoticed += seen.unnoticed;
     }
     println!("{places} places (stopped in order: {in_order}), {refusing} noticed: {total:?}");
     assert!(
         refusing > 0 && total.right > 0,
         "the damage is where nobody looks"
     );
+    assert_eq!(total.unnoticed, 0, "a walk finds what hides a key");
     total
 }
 
@@ -126,6 +143,56 @@ fn rot_never_shows_a_wrong_value() {
 fn after_a_crash_rot_shows_no_wrong_value_and_hides_none() {
     let seen = rot(false, 300);
     assert_eq!((seen.wrong, seen.hidden), (0, 0));
+}
+
+#[test]
+fn a_walk_through_a_sound_store_finds_nothing_whatever_was_done_to_it() {
+    let (engine, _) = open(Tape::default()).expect("a sound disk");
+    assert_eq!(walk(&engine), Ok(1));
+    let long = Bytes::from(vec![7; 5_000]);
+    let write = |n: u64, version: u64, value: Option<&Bytes>| {
+        let mut puts = [put(vec![record(
+            n,
+            version,
+            value.map(|v| &v[..]),
+            1 << 40,
+        )])]
+        .into_iter();
+        engine.write(at(0), &mut || puts.next()).expect("writes");
+    };
+    for n in 0..200 {
+        write(n, 1, Some(&long));
+    }
+    for n in 0..200 {
+        match n % 3 {
+            0 => write(n, 2, Some(&long)),
+            1 => write(n, 2, None),
+            _ => {}
+        }
+    }
+    assert!(walk(&engine).expect("sound") > 1);
+}
+
+#[test]
+fn an_idle_store_finds_rot_by_itself() {
+    quiet();
+    let tape = Tape::of(bytes(true));
+    {
+        let mut state = tape.state();
+        let needle = b"value 123 value";
+        let places: Vec<usize> = (0..state.bytes.len() - needle.len())
+            .filter(|&at| state.bytes[at..].starts_with(needle))
+            .collect();
+        assert!(!places.is_empty(), "no value found");
+        places.iter().for_each(|&at| state.bytes[at] ^= 0x40);
+    }
+    let mut driven = Driven::new(open(tape.clone()).expect("opens").0);
+    driven.wait_for_the_end();
+    match driven.broken.take() {
+        Some(Broken::Damaged(why)) => assert!(why.contains("checksum"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(tape.state().set_aside, 1);
 }
 
 #[test]

@@ -215,6 +215,13 @@ impl Driven {
         }
     }
 
+    /// Waits until the store breaks down.
+    pub(crate) fn wait_for_the_end(&mut self) {
+        while self.broken.is_none() {
+            self.hear();
+        }
+    }
+
     fn hear(&mut self) {
         match self.reports.blocking_recv().expect("the store is held") {
             Report::Answers(some) => {

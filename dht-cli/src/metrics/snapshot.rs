@@ -143,6 +143,11 @@ fn add_store(to: &mut Registry, work: Work) {
             "Records that expired or were forgotten",
             work.swept,
         ),
+        (
+            "store_verified",
+            "Times that every stored record was verified unasked",
+            work.verified,
+        ),
     ];
     for (name, help, value) in numbers {
         add_counter(to, name, help, value);

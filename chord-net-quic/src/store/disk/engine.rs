@@ -26,6 +26,7 @@ use crate::store::disk::fault::{Fault, caught};
 use crate::store::disk::handle::Handle;
 use crate::store::disk::medium::{Backend, Medium};
 use crate::store::disk::meta::{self, Owner, SCHEMA, State};
+use crate::store::disk::scrub;
 use crate::store::disk::snapshot::Snapshot;
 use crate::store::disk::tables::{META, Tables};
 
@@ -312,6 +313,19 @@ impl Engine {
             }
             other => other,
         }
+    }
+
+    /// Verifies a piece of what is stored, from a leaf of the ring on; returns the leaf that
+    /// comes next, or nothing at the end.
+    ///
+    /// # Errors
+    /// The disk failed or is damaged.
+    pub fn verify(&self, from: u16) -> Result<Option<u16>, Fault> {
+        caught(|| {
+            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            let txn = database.as_ref().ok_or(Fault::NoRoom)?.begin_read()?;
+            scrub::verify(&txn, self.axis, from)
+        })
     }
 
     /// How much is stored, as of the last commit.

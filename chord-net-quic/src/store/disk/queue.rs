@@ -26,6 +26,17 @@ pub(super) struct Job {
     pub(super) short: bool,
 }
 
+/// What became of a wait.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// The next one.
+    Job(Job),
+    /// None came in time.
+    Nothing,
+    /// None will come.
+    Closed,
+}
+
 /// From one thread that must never wait to one that has time.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -78,6 +89,21 @@ impl Queue {
                 .filled
                 .wait(waiting)
                 .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The next job, waited for no longer than `patience`.
+    pub(super) fn take_within(&self, patience: Micros) -> Taken {
+        let patience = clock::duration(patience);
+        let idle = |waiting: &mut Waiting| waiting.jobs.is_empty() && !waiting.closed;
+        let (mut waiting, _) = self
+            .filled
+            .wait_timeout_while(self.lock(), patience, idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        match waiting.pop() {
+            _ if waiting.closed => Taken::Closed,
+            Some(job) => Taken::Job(job),
+            None => Taken::Nothing,
         }
     }
 

@@ -1,11 +1,13 @@
 //! The thread that reads: whatever waits is answered from one snapshot, the short first.
+//! Between that it looks for rot (`scrub`).
 
 use chord_core::event::StoreError;
 
 use crate::store::Answered;
 use crate::store::disk::Host;
 use crate::store::disk::fault::Fault;
-use crate::store::disk::queue::Job;
+use crate::store::disk::queue::{Job, Taken};
+use crate::store::disk::scrub::Scrub;
 
 /// Most commands answered from one snapshot: it keeps the pages of its moment from being
 /// used again.
@@ -14,7 +16,19 @@ const BATCH: usize = 64;
 /// Works until the queue is closed. Who moves a million records has many pages waiting here:
 /// between two of them whatever is short is answered.
 pub(super) fn run(host: &Host) {
-    while let Some(first) = host.reads.take() {
+    let mut scrub = Scrub::new();
+    loop {
+        if scrub.is_overdue() {
+            scrub.go_on(host);
+        }
+        let first = match host.reads.take_within(scrub.pause()) {
+            Taken::Job(job) => job,
+            Taken::Closed => return,
+            Taken::Nothing => {
+                scrub.go_on(host);
+                continue;
+            }
+        };
         let mut jobs = vec![first];
         while jobs.len() < BATCH
             && let Some(job) = host.reads.take_short()
