@@ -138,9 +138,14 @@ pub enum Stopped {
     /// file was moved aside, and the next start begins with an empty store, which the other
     /// holders fill.
     #[error(
-        "the store is damaged and was moved aside; start again to fill it from other nodes: {0}"
+        "the store is damaged and was moved aside; start again to fill it from other nodes: {why}"
     )]
-    Damaged(String),
+    Damaged {
+        /// What is wrong with it, and where it is now.
+        why: String,
+        /// No other member is known: nobody can fill an empty store.
+        alone: bool,
+    },
     /// The socket failed for good.
     #[error("the network socket failed: {0}")]
     Socket(String),

@@ -254,7 +254,10 @@ impl Driver {
         match &self.broken {
             None => Stopped::Left,
             Some((Broken::Failed(cause), _)) => Stopped::Store(cause.clone()),
-            Some((Broken::Damaged(cause), _)) => Stopped::Damaged(cause.clone()),
+            Some((Broken::Damaged(cause), _)) => Stopped::Damaged {
+                why: cause.clone(),
+                alone: self.known().iter().all(|node| node.peers.is_empty()),
+            },
         }
     }
 

@@ -237,7 +237,7 @@ async fn damage_met_while_running_ends_the_node_with_the_cause_and_the_next_begi
         Ok(found) => panic!("{found:?}"),
     }
     match node.stopped().await {
-        Stopped::Damaged(why) => assert!(why.contains("checksum"), "{why}"),
+        Stopped::Damaged { why, alone } => assert!(why.contains("checksum") && alone, "{why}"),
         other => panic!("{other:?}"),
     }
     drop(node);

@@ -7,6 +7,7 @@
 //! SIGINT, SIGTERM ─▶ TCP, gRPC complete what they have ─▶ hand over, leave ─▶ HTTP ends ─▶ 0 or 4
 //! again           ─▶ 130, at once
 //! SIGHUP          ─▶ certificates read again
+//! store damaged   ─▶ servers end, everything from the ports on begins again (`rebuild`)
 //! ```
 //!
 //! Everything that can refuse does so before the node dials anybody. HTTP stays up while
@@ -16,6 +17,7 @@
 //! thread that drives the node.
 
 mod certificates;
+mod rebuild;
 mod refusals;
 mod servers;
 
@@ -27,11 +29,12 @@ use chord_net_quic::identity::{self, Identity, IdentityError, IdentityFiles};
 use chord_net_quic::{Node, NodeConfig, Shutdown, Stopped, StoreKind};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::level_filters::LevelFilter;
 
 use crate::config::{Loaded, Settings, StoreSetting};
 use crate::exit::{Exit, Stop};
+use rebuild::{REJOIN, Rebuilds};
 use refusals::{broken, refused, unusable};
 use servers::{Bound, Servers};
 
@@ -41,6 +44,10 @@ const THREADS_MAX: usize = 4;
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Time for the last answers of the HTTP port after the node has left.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// For ports and data directory of an ended life to be free again.
+const RELEASE: Duration = Duration::from_secs(10);
+/// Between two looks at them.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Runs a host until a signal ends it.
 ///
@@ -102,7 +109,7 @@ fn log_to_stderr() -> Result<(), Stop> {
 /// From the settings to the end of the host.
 async fn host(loaded: &Loaded) -> Result<Exit, Stop> {
     let settings = &loaded.settings;
-    let signals = Signals::new()?;
+    let mut signals = Signals::new()?;
     let files = IdentityFiles {
         ca: settings.tls.ca.clone(),
         cert: settings.tls.cert.clone(),
@@ -113,37 +120,105 @@ async fn host(loaded: &Loaded) -> Result<Exit, Stop> {
     let unusable = |error: IdentityError| unusable(loaded, &error);
     let identity = Identity::load(&files, identity::now()).map_err(unusable)?;
     identity.node_id().map_err(unusable)?;
-    let bound = Bound::bind(loaded, &identity)?;
-    let node = Node::start(node_config(settings, identity.clone(), bound.grpc_addr()))
-        .await
-        .map_err(|error| refused(loaded, &error))?;
-    tracing::info!("{}", greeting(&node, &bound));
-    let servers = bound.serve(&node, loaded);
-    let certificates = certificates::Watch::new(identity, files, node.clone());
-    let ended = until_told(&node, servers, certificates, signals, settings.store).await;
-    ended.map_err(in_the_log)
+    let (mut bound, mut node) = start(loaded, &identity).await?;
+    let mut rebuilds = Rebuilds::default();
+    let mut rejoin = None;
+    loop {
+        tracing::info!("{}", greeting(&node, &bound));
+        let servers = bound.serve(&node, loaded);
+        let certificates = certificates::Watch::new(identity.clone(), files.clone(), node.clone());
+        let ended = until_told(
+            &node,
+            servers,
+            certificates,
+            &mut signals,
+            settings.store,
+            rejoin,
+        );
+        let stopped = match ended.await {
+            Ended::Process(ended) => return ended.map_err(in_the_log),
+            Ended::Node(stopped) => stopped,
+        };
+        if !rebuilds.may_follow(&stopped, Instant::now()) {
+            return Err(in_the_log(broken(&stopped)));
+        }
+        tracing::error!("{stopped}: this host begins again with an empty store");
+        drop(node);
+        (bound, node) = start_again(loaded, &identity).await.map_err(in_the_log)?;
+        rejoin = Some(stopped);
+    }
 }
 
-/// The life of a host that has started, to its end.
+/// Ports and node of one life.
+async fn start(loaded: &Loaded, identity: &Identity) -> Result<(Bound, Node), Stop> {
+    let bound = Bound::bind(loaded, identity)?;
+    let config = node_config(&loaded.settings, identity.clone(), bound.grpc_addr());
+    let node = Node::start(config).await;
+    Ok((bound, node.map_err(|error| refused(loaded, &error))?))
+}
+
+/// The same after a life of this process: what that held is free in a moment.
+async fn start_again(loaded: &Loaded, identity: &Identity) -> Result<(Bound, Node), Stop> {
+    let begun = Instant::now();
+    loop {
+        match start(loaded, identity).await {
+            Err(_) if begun.elapsed() < RELEASE => sleep(AGAIN).await,
+            started => return started,
+        }
+    }
+}
+
+/// What ended.
+enum Ended {
+    /// All of it.
+    Process(Result<Exit, Stop>),
+    /// The node alone, by itself; its servers have stopped.
+    Node(Stopped),
+}
+
+/// The life of a host that has started, to its end. One that follows a damage must find
+/// another member in time.
 async fn until_told(
     node: &Node,
     mut servers: Servers,
     mut certificates: certificates::Watch,
-    mut signals: Signals,
+    signals: &mut Signals,
     store: StoreSetting,
-) -> Result<Exit, Stop> {
+    damage: Option<Stopped>,
+) -> Ended {
     certificates.alarm();
+    let mut lonely = std::pin::pin!(never_joins(node, damage));
     loop {
         tokio::select! {
-            stopped = node.stopped() => return Err(broken(&stopped)),
+            stopped = node.stopped() => {
+                servers.stop_tcp_and_grpc();
+                servers.stop_http();
+                // Their last answers say that the node is gone.
+                let _ = timeout(FAREWELL, servers.tcp_and_grpc_ended()).await;
+                let _ = timeout(FAREWELL, servers.http_ended()).await;
+                return Ended::Node(stopped);
+            }
             told = signals.next() => match told {
-                Told::End => return leave(node, servers, &mut signals, store).await,
+                Told::End => return Ended::Process(leave(node, servers, signals, store).await),
                 Told::Reload => certificates.reload().await,
             },
             () = certificates.changed() => certificates.reload().await,
-            failed = servers.failed() => return Err(failed),
+            failed = servers.failed() => return Ended::Process(Err(failed)),
+            stop = &mut lonely => return Ended::Process(Err(stop)),
         }
     }
+}
+
+/// Resolves when a life that follows a damage has not joined in time.
+async fn never_joins(node: &Node, damage: Option<Stopped>) -> Stop {
+    if let Some(damage) = damage
+        && timeout(REJOIN, node.joined()).await.is_err()
+    {
+        return Stop::failed(format!(
+            "no other member can be reached to fill an empty store: {damage}"
+        ));
+    }
+    std::future::pending().await
 }
 
 fn node_config(settings: &Settings, identity: Identity, grpc: Option<SocketAddr>) -> NodeConfig {

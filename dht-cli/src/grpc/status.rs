@@ -26,7 +26,9 @@ pub(super) fn of(failure: Failure) -> Status {
             Status::invalid_argument("the ring does not accept this request; nothing happened")
         }
         // Not RESOURCE_EXHAUSTED: somebody must make room before the same call can succeed.
-        Failure::Full => Status::failed_precondition("a disk is full; nothing happened"),
+        Failure::Full => {
+            Status::failed_precondition("a disk is full; a write may survive at other holders")
+        }
         Failure::Storage => Status::internal("a disk failed; a write may survive"),
     }
 }

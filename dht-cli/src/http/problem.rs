@@ -86,7 +86,7 @@ impl From<Failure> for Problem {
             ),
             Failure::Full => (
                 StatusCode::INSUFFICIENT_STORAGE,
-                "a disk is full; nothing happened".to_owned(),
+                "a disk is full; a write may survive at other holders".to_owned(),
             ),
             Failure::Storage => (
                 StatusCode::INTERNAL_SERVER_ERROR,

@@ -112,7 +112,7 @@ pub(super) fn broken(stopped: &Stopped) -> Stop {
         Stopped::Left
         | Stopped::Killed
         | Stopped::Store(_)
-        | Stopped::Damaged(_)
+        | Stopped::Damaged { .. }
         | Stopped::Socket(_) => Exit::Failed,
     };
     Stop {
