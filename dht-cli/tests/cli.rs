@@ -145,6 +145,173 @@ fn an_authority_issues_lists_and_revokes() {
 }
 
 #[test]
+fn a_renewed_certificate_keeps_its_role_name_and_id_and_the_ledger_knows_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&expect(dir, 0, arguments)).expect("one document and no talk")
+    };
+    for authority in ["ca", "other"] {
+        let init = [
+            "ca",
+            "init",
+            "--dir",
+            authority,
+            "--cluster",
+            "test.example",
+        ];
+        expect(dir, 0, &init);
+    }
+    for (name, role) in [("n1", "node"), ("app", "client")] {
+        let issue = [
+            "cert", "issue", "--ca", "ca", "--name", name, "--role", role, "--valid", "31d12h",
+            "--out", "out",
+        ];
+        expect(dir, 0, &issue);
+        let cert = format!("out/{name}.pem");
+        let renew = ["cert", "renew", "--ca", "ca", "--cert", &cert];
+        // Beside the old one there is no room for it: nothing is overwritten, or issued.
+        let said = expect(dir, 2, &[&renew[..], &["--out", "out"]].concat());
+        assert!(said.contains("never overwritten"), "{said}");
+        let old = json(&["cert", "show", "--json", &cert]);
+        let new = json(
+            &[
+                &renew[..],
+                &["--valid", "200d12h", "--out", "new", "--json"],
+            ]
+            .concat(),
+        );
+        for field in ["role", "name", "id", "cluster", "issuer"] {
+            assert_eq!(old[field], new[field], "{field}");
+        }
+        assert_ne!(old["serial"], new["serial"]);
+        assert_eq!(new["renews"], old["serial"]);
+        assert_eq!(new["days_left"], 200);
+        let key = |dir_of: &str| std::fs::read(dir.join(dir_of).join(format!("{name}.key")));
+        assert_ne!(key("out").expect("a key"), key("new").expect("a key"));
+        let verify = ["--ca", "ca/ca.pem", "--crl", "ca/ca.crl"];
+        for good in [cert.clone(), format!("new/{name}.pem")] {
+            expect(dir, 0, &[&["cert", "verify", &good], &verify[..]].concat());
+        }
+    }
+    let issued = json(&["ca", "list", "--dir", "ca", "--json"]);
+    assert_eq!(
+        issued["issued"].as_array().map(Vec::len),
+        Some(4),
+        "{issued}"
+    );
+
+    // 31 days are left of the old one, 200 of the new.
+    let needs = |file: &str, within: &[&str], code: i32| {
+        expect(
+            dir,
+            code,
+            &[&["cert", "needs-renewal", file], within].concat(),
+        )
+    };
+    assert!(needs("out/n1.pem", &[], 0).starts_with("no: it expires on "));
+    let said = needs("out/n1.pem", &["--within", "40d"], 5);
+    assert!(
+        said.starts_with("yes: ") && said.contains("cert renew"),
+        "{said}"
+    );
+    needs("new/n1.pem", &["--within", "40d"], 0);
+    let facts = needs("out/n1.pem", &["--within", "40d", "--json"], 5);
+    let facts: serde_json::Value = serde_json::from_str(&facts).expect("a document");
+    assert_eq!(
+        (&facts["needs_renewal"], &facts["days_left"]),
+        (&true.into(), &31.into())
+    );
+    needs("missing.pem", &[], 2);
+    needs("out/n1.key", &[], 2);
+
+    let refused = |cert: &str, authority: &str, word: &str| {
+        let renew = [
+            "cert", "renew", "--ca", authority, "--cert", cert, "--out", "no",
+        ];
+        let said = expect(dir, 2, &renew);
+        assert!(said.contains(word), "{said}");
+        assert!(!dir.join("no").exists(), "nothing is written");
+    };
+    refused("out/n1.pem", "other", "not issued by this authority");
+    refused("missing.pem", "ca", "missing.pem");
+    refused("out/n1.pem", "nowhere", "nowhere");
+    // Whoever revokes one of two is told of the other.
+    let said = expect(
+        dir,
+        0,
+        &["ca", "revoke", "--dir", "ca", "--cert", "out/n1.pem"],
+    );
+    let other = json(&["cert", "show", "--json", "new/n1.pem"]);
+    assert!(
+        said.contains(other["serial"].as_str().expect("a serial")),
+        "{said}"
+    );
+    refused("out/n1.pem", "ca", "revoked");
+}
+
+#[test]
+fn wrong_directories_and_files_of_an_authority_are_named_with_the_remedy() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    let init = ["ca", "init", "--cluster", "test.example", "--dir"];
+    expect(dir, 0, &[&init[..], &["ca"]].concat());
+    std::fs::write(dir.join("file"), "x").expect("written");
+    std::fs::create_dir(dir.join("half")).expect("made");
+    std::fs::copy(dir.join("ca/ca.pem"), dir.join("half/ca.pem")).expect("copied");
+    let issue = ["cert", "issue", "--name", "n1", "--out", "out", "--ca"];
+    for (command, wrong, words) in [
+        (&init[..], "ca", &["never overwritten"][..]),
+        (&init, "file", &["a file stands in its place"]),
+        (&init, "file/below", &["a file stands in its place"]),
+        (
+            &["ca", "list", "--dir"],
+            "nowhere",
+            &["nowhere/ca.pem", "ca init"],
+        ),
+        (&["ca", "crl", "--dir"], "file", &["file/ca.pem", "ca init"]),
+        (&issue, "nowhere", &["nowhere/ca.pem", "ca init"]),
+        (&issue, "half", &["half/ca.key", "ca init"]),
+        (
+            &["ca", "revoke", "--dir", "ca", "--cert"],
+            "no.pem",
+            &["cannot read no.pem"],
+        ),
+        (
+            &["ca", "revoke", "--dir", "ca", "--cert"],
+            "ca/ca.pem",
+            &["ca/ca.pem", "an authority"],
+        ),
+        (
+            &["cert", "show"],
+            "ca/ca.pem",
+            &["ca/ca.pem", "an authority"],
+        ),
+        (
+            &["cert", "show"],
+            "ca/ca.key",
+            &["ca/ca.key", "no certificate"],
+        ),
+        (
+            &["cert", "verify", "--ca", "ca/ca.crl"],
+            "ca/ca.pem",
+            &["ca/ca.crl", "ca.pem of the"],
+        ),
+        (
+            &["cert", "verify", "--ca", "ca/ca.pem"],
+            "file",
+            &["file", "no certificate"],
+        ),
+    ] {
+        let said = expect(dir, 2, &[command, &[wrong]].concat());
+        for word in words {
+            assert!(said.contains(word), "{command:?} {wrong}: {said}");
+        }
+    }
+    assert!(!dir.join("out").exists(), "nothing is written");
+}
+
+#[test]
 fn the_configuration_in_force_can_be_printed_without_a_file() {
     let dir = tempfile::tempdir().expect("a directory");
     let dir = dir.path();

@@ -49,11 +49,11 @@ impl Certified {
     /// [`IdentityError::Shape`] for names or purposes that our authority would not issue.
     pub fn parse(der: &CertificateDer<'_>) -> Result<Self, IdentityError> {
         let x509 = parse(der)?;
-        let (role, cluster) = names(&x509)?;
-        purposes(&x509, role.kind())?;
         if x509.is_ca() {
             return Err(shape("it is an authority, not a leaf"));
         }
+        let (role, cluster) = names(&x509)?;
+        purposes(&x509, role.kind())?;
         Ok(Self {
             role,
             cluster,

@@ -1,9 +1,12 @@
 //! `ca`: the private authority of a cluster.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use chord_net_quic::identity::{self, CertificateAuthority, IdentityError, Serial};
+use chord_net_quic::identity::{
+    self, CertificateAuthority, Certified, Entry, IdentityError, Serial,
+};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -80,17 +83,63 @@ pub(super) fn run(command: Command) -> Result<Exit, Stop> {
 
 /// Opens the authority in `dir`.
 pub(super) fn open(dir: &Path) -> Result<CertificateAuthority, Stop> {
-    CertificateAuthority::open(dir, identity::now()).map_err(refused)
+    CertificateAuthority::open(dir, identity::now()).map_err(|error| match error {
+        IdentityError::Read { path, source }
+            if matches!(
+                source.kind(),
+                ErrorKind::NotFound | ErrorKind::NotADirectory
+            ) =>
+        {
+            Stop::usage(format!(
+                "{} is not the directory of an authority, or not all of it: there is no {}; name \
+                 the directory that `dht-cli ca init` made",
+                dir.display(),
+                path.display()
+            ))
+        }
+        other => refused(other),
+    })
+}
+
+/// The certificate in a file, with its name in what is said of it otherwise.
+pub(super) fn certified(path: &Path) -> Result<Certified, Stop> {
+    Certified::read(path).map_err(|error| match error {
+        IdentityError::Shape(_) | IdentityError::Malformed(_) => {
+            Stop::usage(format!("{}: {error}", path.display()))
+        }
+        other => refused(other),
+    })
+}
+
+/// A text file that the caller named.
+pub(super) fn read_text(path: &Path) -> Result<String, Stop> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Stop::usage(format!(
+            "cannot read {}: {error}; check the path and who may read it",
+            path.display()
+        ))
+    })
 }
 
 /// What an error of the identity module means to the caller: files and names are theirs.
 pub(super) fn refused(error: IdentityError) -> Stop {
     match error {
+        IdentityError::Write { path, source } if is_no_directory(&source) => Stop::usage(format!(
+            "{} cannot be made: a file stands in its place; name another directory",
+            path.display()
+        )),
         IdentityError::Write { .. } | IdentityError::Entropy(_) | IdentityError::Signing(_) => {
             Stop::failed(error)
         }
         _ => Stop::usage(error),
     }
+}
+
+fn is_no_directory(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory
+    )
 }
 
 fn init(args: &Init) -> Result<Exit, Stop> {
@@ -151,16 +200,18 @@ fn revoke(args: &Revoke) -> Result<Exit, Stop> {
     let now = identity::now();
     let entry = match (&args.cert, &args.serial) {
         (Some(path), _) => {
-            let pem = std::fs::read_to_string(path)
-                .map_err(|error| Stop::usage(format!("{}: {error}", path.display())))?;
+            let pem = read_text(path)?;
+            certified(path)?;
             authority.revoke_certificate(&pem, now)
         }
         (None, Some(serial)) => authority.revoke_serial(serial, now),
         (None, None) => return Err(Stop::usage("name the certificate: --cert or --serial")),
     }
     .map_err(refused)?;
+    let others = others_of(&authority, &entry, now.as_secs());
     term::say(format!(
-        "revoked {} ({}, serial {})\ncopy {} number {} to every node: each reads it again by itself",
+        "revoked {} ({}, serial {})\n{others}copy {} number {} to every node: each reads it \
+         again by itself",
         entry.name,
         entry.role,
         entry.serial,
@@ -168,6 +219,22 @@ fn revoke(args: &Revoke) -> Result<Exit, Stop> {
         authority.crl_number(),
     ));
     Ok(Exit::Done)
+}
+
+/// Who was renewed has two certificates for a while, and is not shut out while one is good.
+fn others_of(authority: &CertificateAuthority, revoked: &Entry, now: u64) -> String {
+    let good = |entry: &&Entry| {
+        let same = (entry.role, &entry.name, entry.id) == (revoked.role, &revoked.name, revoked.id);
+        same && entry.revoked.is_none() && entry.not_after >= now
+    };
+    let line = |entry: &Entry| {
+        format!(
+            "it has another that is still good, serial {}: revoke that too, if this was not \
+             its forerunner\n",
+            entry.serial
+        )
+    };
+    authority.entries().iter().filter(good).map(line).collect()
 }
 
 fn crl(args: &Crl) -> Result<Exit, Stop> {

@@ -1,12 +1,14 @@
 //! `cert`: certificates of nodes, clients and administrators.
 
+mod renew;
 mod unlisted;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chord_net_quic::identity::{
-    self, Certified, IdChoice, Kind, LEAF_VALID, Order, Trust, refuse_existing,
+    self, Certified, IdChoice, Issued, Kind, LEAF_VALID, Order, Trust, refuse_existing,
 };
 use clap::Subcommand;
 use rustls::pki_types::pem::PemObject;
@@ -19,12 +21,14 @@ use crate::documents::rfc3339;
 use crate::exit::{Exit, Stop};
 use crate::term;
 
-/// Issue, show and verify certificates
+/// Issue, show, verify and renew certificates
 #[derive(Subcommand)]
 pub(super) enum Command {
     Issue(Issue),
     Show(Show),
     Verify(Verify),
+    Renew(renew::Renew),
+    NeedsRenewal(renew::NeedsRenewal),
 }
 
 /// Issue a certificate: NAME.pem and NAME.key (0600); the authority picks a node's ring id
@@ -98,6 +102,8 @@ pub(super) fn run(command: Command) -> Result<Exit, Stop> {
         Command::Issue(args) => issue(&args),
         Command::Show(args) => show(&args),
         Command::Verify(args) => verify(&args),
+        Command::Renew(args) => renew::renew(&args),
+        Command::NeedsRenewal(args) => renew::needs_renewal(&args),
     }
 }
 
@@ -105,7 +111,7 @@ fn issue(args: &Issue) -> Result<Exit, Stop> {
     let now = identity::now();
     let mut authority = ca::open(&args.ca)?;
     refuse_existing(&args.out, &args.name).map_err(ca::refused)?;
-    let csr = args.csr.as_deref().map(read_text).transpose()?;
+    let csr = args.csr.as_deref().map(ca::read_text).transpose()?;
     let order = Order {
         name: &args.name,
         kind: args.role,
@@ -118,27 +124,52 @@ fn issue(args: &Issue) -> Result<Exit, Stop> {
         csr: csr.as_deref(),
     };
     let issued = authority.issue(&order, now).map_err(ca::refused)?;
-    issued.save(&args.out, &args.name).map_err(ca::refused)?;
-    let path = |ending: &str| {
-        let file = args.out.join(format!("{}.{ending}", args.name));
-        file.display().to_string()
-    };
-    let key = issued.key_pem().map(|_| path("key"));
+    let written = Written::save(&issued, &args.out, &args.name)?;
     if args.json {
-        let mut facts = document(&issued.certified, now);
-        facts["cert"] = path("pem").into();
-        facts["key"] = key.into();
-        term::json(&facts)?;
+        term::json(&written.document(&issued.certified, now))?;
         return Ok(Exit::Done);
     }
-    let key = key.map_or_else(String::new, |key| format!(" and {key}"));
     let facts = describe(&issued.certified, now);
-    term::say(format!("wrote {}{key}\n{facts}", path("pem")));
+    term::say(format!("wrote {written}\n{facts}"));
     Ok(Exit::Done)
 }
 
+/// The files of a certificate fresh from the authority.
+struct Written {
+    cert: String,
+    /// None if a signing request was given: whoever made that has the key.
+    key: Option<String>,
+}
+
+impl Written {
+    fn save(issued: &Issued, dir: &Path, name: &str) -> Result<Self, Stop> {
+        let paths = issued.save(dir, name).map_err(ca::refused)?;
+        let mut paths = paths.iter().map(|path| path.display().to_string());
+        Ok(Self {
+            cert: paths.next().expect("the certificate's comes first"),
+            key: paths.next(),
+        })
+    }
+
+    fn document(&self, certified: &Certified, now: UnixTime) -> serde_json::Value {
+        let mut facts = document(certified, now);
+        facts["cert"] = self.cert.as_str().into();
+        facts["key"] = self.key.as_deref().into();
+        facts
+    }
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cert)?;
+        self.key
+            .as_ref()
+            .map_or(Ok(()), |key| write!(f, " and {key}"))
+    }
+}
+
 fn show(args: &Show) -> Result<Exit, Stop> {
-    let certified = Certified::read(&args.file).map_err(ca::refused)?;
+    let certified = ca::certified(&args.file)?;
     let now = identity::now();
     if args.json {
         term::json(&document(&certified, now))?;
@@ -149,8 +180,13 @@ fn show(args: &Show) -> Result<Exit, Stop> {
 }
 
 fn verify(args: &Verify) -> Result<Exit, Stop> {
-    let leaf = CertificateDer::from_pem_file(&args.file)
-        .map_err(|error| Stop::usage(format!("{}: {error}", args.file.display())))?;
+    let leaf = CertificateDer::from_pem_slice(ca::read_text(&args.file)?.as_bytes());
+    let leaf = leaf.map_err(|_| {
+        Stop::usage(format!(
+            "{} holds no certificate in PEM form; is this the right file?",
+            args.file.display()
+        ))
+    })?;
     let now = identity::now();
     let judged = match &args.crl {
         Some(crl) => {
@@ -181,11 +217,6 @@ fn verify(args: &Verify) -> Result<Exit, Stop> {
         Ok(_) => Exit::Done,
         Err(_) => Exit::Violation,
     })
-}
-
-fn read_text(path: &Path) -> Result<String, Stop> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Stop::usage(format!("{}: {error}", path.display())))
 }
 
 fn document(certified: &Certified, now: UnixTime) -> serde_json::Value {

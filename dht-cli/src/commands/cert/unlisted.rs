@@ -30,6 +30,11 @@ pub(super) fn verify(
         let authority = authority.map_err(|error| unusable(&error))?;
         roots.add(authority).map_err(|error| unusable(&error))?;
     }
+    if roots.is_empty() {
+        return Err(unusable(
+            &"it holds no certificate in PEM form; name the ca.pem of the authority",
+        ));
+    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
