@@ -135,10 +135,8 @@ pub fn gather(sources: &Sources) -> Result<Loaded, ConfigError> {
             Origin::Default | Origin::Environment(_) | Origin::Flag(_) => Path::new(""),
         };
         let name = knob.name();
-        (knob.set)(&mut settings, &raw, base).map_err(|error| {
-            let called = word.as_ref().unwrap_or(&name);
-            ConfigError::at(&origin, format!("{called}: {error}"))
-        })?;
+        (knob.set)(&mut settings, &raw, base)
+            .map_err(|error| ConfigError::about(&origin, word.as_ref().unwrap_or(&name), error))?;
         said.insert(name, Said { origin, word });
     }
     let mut loaded = Loaded {
@@ -269,7 +267,7 @@ impl Loaded {
             },
             (origin, _) => origin,
         };
-        ConfigError::at(&origin, format!("{}: {message}", self.called(name)))
+        ConfigError::about(&origin, &self.called(name), message)
     }
 
     /// How to set an option that few need: in the file that was read, or by a flag if its form

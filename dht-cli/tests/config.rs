@@ -309,11 +309,57 @@ fn a_flag_over_an_ini_file_keeps_its_own_words() {
         flags: pairs(&[("node.listen", "0.0.0.0:1")]),
         ..Sources::default()
     };
-    refuses(
-        load(&sources),
-        "flag node.listen",
-        &["node.listen: 0.0.0.0:1"],
-    );
+    refuses(load(&sources), "flag node.listen", &["0.0.0.0:1 is every"]);
+}
+
+/// The place of a flag is its name: once is enough.
+#[test]
+fn a_bad_flag_is_named_once() {
+    for (name, value) in [
+        ("node.listen", "nowhere"),
+        ("node.listen", "0.0.0.0:1"),
+        ("node.advertise", "0.0.0.0:1"),
+        ("node.join", "a"),
+        ("node.virtual", "0"),
+        ("node.virtual", "many"),
+        ("api.tcp", "0.0.0.0:7401"),
+        ("api.http", "127.0.0.1:7401"),
+        ("api.connections_max", "0"),
+        ("store.kind", "disk"),
+        ("store.kind", "redb"),
+        ("tls.crl_strict", "perhaps"),
+        ("ring.copies", "0"),
+        ("ring.copies", "99"),
+        ("ring.successors", "65"),
+        ("ring.ttl", "5"),
+        ("ring.ttl", "99d"),
+        ("ring.forget", "0s"),
+        ("ring.ops_max", "1"),
+    ] {
+        let mut said = vec![
+            ("node.advertise", "127.0.0.1:1"),
+            ("node.data_dir", "d"),
+            ("tls.ca", "a"),
+            ("tls.cert", "b"),
+            ("tls.key", "c"),
+            ("tls.crl", "d"),
+        ];
+        // Said together with these it would make sense.
+        let missing = match value {
+            "0.0.0.0:1" => "node.advertise",
+            "redb" => "node.data_dir",
+            _ => name,
+        };
+        said.retain(|(given, _)| *given != missing && *given != name);
+        said.push((name, value));
+        let sources = Sources {
+            flags: pairs(&said),
+            ..Sources::default()
+        };
+        let error = load(&sources).expect_err(value).to_string();
+        assert!(error.starts_with(&format!("flag {name}: ")), "{error}");
+        assert_eq!(error.matches(name).count(), 1, "{error}");
+    }
 }
 
 #[test]

@@ -89,7 +89,13 @@ impl Loaded {
             let message = error.to_string();
             let key = message.split([' ', ':']).next().unwrap_or_default();
             let origin = self.origin(&format!("ring.{key}"));
-            ConfigError::at(&origin, format!("ring.{message}"))
+            match origin {
+                Origin::Flag(_) => {
+                    let rest = message[key.len()..].trim_start_matches([' ', '=', ':']);
+                    ConfigError::at(&origin, rest)
+                }
+                _ => ConfigError::at(&origin, format!("ring.{message}")),
+            }
         })
     }
 

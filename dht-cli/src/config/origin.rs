@@ -47,6 +47,17 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// About an option by the name it has for whoever said it. A flag is a place that says the
+    /// name already.
+    pub(super) fn about(origin: &Origin, called: &str, message: impl fmt::Display) -> Self {
+        match origin {
+            Origin::Flag(_) => Self::at(origin, message.to_string()),
+            Origin::Default | Origin::File { .. } | Origin::Environment(_) => {
+                Self::at(origin, format!("{called}: {message}"))
+            }
+        }
+    }
+
     pub(super) fn at(origin: &Origin, message: impl Into<String>) -> Self {
         let place = match origin {
             Origin::Default => "configuration".to_owned(),
