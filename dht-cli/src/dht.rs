@@ -103,6 +103,55 @@ impl Dht for Node {
     }
 }
 
+/// What was asked for when something failed: what may have happened meanwhile depends on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// To store or delete a record.
+    Write,
+    /// Anything that changes nothing.
+    Read,
+}
+
+/// A failure for people: what happened, what may have happened, what to do.
+#[must_use]
+pub fn failure_text(failure: Failure, asked: Asked) -> String {
+    // Who only reads has nothing to lose and nothing to fear from asking again.
+    let (unsure, certain) = match asked {
+        Asked::Write => (
+            "the write may survive, repeating it is safe",
+            "nothing was written",
+        ),
+        Asked::Read => ("ask again", "ask again"),
+    };
+    match (failure, asked) {
+        (Failure::Unavailable { stored, needed }, Asked::Write) => {
+            format!("{stored} of {needed} holders answered; {unsure}")
+        }
+        (Failure::Unavailable { stored, needed }, Asked::Read) => {
+            format!(
+                "{stored} of the {needed} copies that are enough for an answer were found; {unsure}"
+            )
+        }
+        (Failure::TimedOut, _) => format!("no answer in time; {unsure}"),
+        (Failure::NotMember, Asked::Write) => {
+            "this node is not a member of the ring now; nothing was written".to_owned()
+        }
+        (Failure::NotMember, Asked::Read) => {
+            "this node is not a member of the ring now; ask again, or another node".to_owned()
+        }
+        (Failure::Overloaded, _) => format!("too much in flight; {certain}"),
+        (Failure::Conflict { .. }, _) => {
+            "the stored version is another one; nothing was written".to_owned()
+        }
+        (Failure::Invalid, _) => "the ring does not accept this request".to_owned(),
+        (Failure::Full, _) => "a disk is full; nothing was written".to_owned(),
+        (Failure::Storage, Asked::Write) => "a disk failed; the write may survive".to_owned(),
+        (Failure::Storage, Asked::Read) => {
+            "a disk failed, and its node leaves the ring; ask again".to_owned()
+        }
+    }
+}
+
 /// The stable word for a failure: label of counters, `code` of problem documents.
 #[must_use]
 pub fn failure_code(failure: Failure) -> &'static str {
@@ -115,5 +164,39 @@ pub fn failure_code(failure: Failure) -> &'static str {
         Failure::Invalid => "invalid",
         Failure::Full => "disk_full",
         Failure::Storage => "storage_failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_only_reads_is_not_told_of_writes() {
+        let stored = Version::default();
+        let (few, needed) = (1, 2);
+        for failure in [
+            Failure::Unavailable {
+                stored: few,
+                needed,
+            },
+            Failure::TimedOut,
+            Failure::NotMember,
+            Failure::Overloaded,
+            Failure::Storage,
+        ] {
+            let said = failure_text(failure, Asked::Read);
+            assert!(
+                !said.contains("writ") && said.contains("ask again"),
+                "{said}"
+            );
+            let said = failure_text(failure, Asked::Write);
+            assert!(
+                said.contains("writ") && !said.contains("ask again"),
+                "{said}"
+            );
+        }
+        let said = failure_text(Failure::Conflict { stored }, Asked::Write);
+        assert!(said.contains("nothing was written"), "{said}");
     }
 }

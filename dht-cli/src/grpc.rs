@@ -13,9 +13,7 @@
 //! reach this port: without TLS they speak HTTP/1, and the first 24 bytes give that away.
 //!
 //! Not yet: the two calls that change a ring from outside, SetPredecessor and
-//! UpdateFingerTableEntry, answer UNIMPLEMENTED. So does GetKvStoreData of a host that cannot
-//! list its records, and the address of another member is the one that members dial for as
-//! long as members do not tell each other where they serve; see [`Dht`].
+//! UpdateFingerTableEntry, answer UNIMPLEMENTED.
 //!
 //! **Invariant:** memory for requests and answers is bounded over all connections.
 

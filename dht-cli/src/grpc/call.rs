@@ -121,10 +121,8 @@ impl Routes {
         let body = Metered::new(body, share, REQUEST_MAX);
         match timeout(time, handler(Request::from_parts(parts, body))).await {
             Ok(response) => response,
-            Err(_) => Status::deadline_exceeded(
-                "no answer in time; a write may survive, repeating it is safe",
-            )
-            .into_http(),
+            Err(_) => Status::deadline_exceeded("no answer in time; repeating the call is safe")
+                .into_http(),
         }
     }
 }

@@ -252,7 +252,7 @@ impl<D: Dht> Chord for Service<D> {
             expected: None,
         };
         let stored = self.dht.put(key, Bytes::from(value), options).await;
-        stored.map_err(status::of)?;
+        stored.map_err(status::of_write)?;
         Ok(Response::new(Empty {}))
     }
 }

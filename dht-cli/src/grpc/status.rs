@@ -6,31 +6,30 @@
 use chord_core::event::Failure;
 use tonic::{Code, Status};
 
-/// The status for a failure of the ring.
+use crate::dht::{Asked, failure_text};
+
+/// The status for a failure of a call that changes nothing.
 pub(super) fn of(failure: Failure) -> Status {
-    match failure {
-        Failure::Unavailable { stored, needed } => Status::unavailable(format!(
-            "{stored} of {needed} holders answered; a write may survive, repeating it is safe"
-        )),
-        Failure::TimedOut => Status::deadline_exceeded(
-            "no answer in time; a write may survive, repeating it is safe",
-        ),
-        Failure::NotMember => {
-            Status::unavailable("this node is not a member of the ring now; nothing happened")
-        }
-        Failure::Overloaded => Status::resource_exhausted("too much in flight; nothing happened"),
-        Failure::Conflict { .. } => {
-            Status::aborted("the stored version is another one; nothing happened")
-        }
-        Failure::Invalid => {
-            Status::invalid_argument("the ring does not accept this request; nothing happened")
-        }
+    status(failure, Asked::Read)
+}
+
+/// The status for a failure of a write.
+pub(super) fn of_write(failure: Failure) -> Status {
+    status(failure, Asked::Write)
+}
+
+fn status(failure: Failure, asked: Asked) -> Status {
+    let code = match failure {
+        Failure::Unavailable { .. } | Failure::NotMember => Code::Unavailable,
+        Failure::TimedOut => Code::DeadlineExceeded,
+        Failure::Overloaded => Code::ResourceExhausted,
+        Failure::Conflict { .. } => Code::Aborted,
+        Failure::Invalid => Code::InvalidArgument,
         // Not RESOURCE_EXHAUSTED: somebody must make room before the same call can succeed.
-        Failure::Full => {
-            Status::failed_precondition("a disk is full; a write may survive at other holders")
-        }
-        Failure::Storage => Status::internal("a disk failed; a write may survive"),
-    }
+        Failure::Full => Code::FailedPrecondition,
+        Failure::Storage => Code::Internal,
+    };
+    Status::new(code, failure_text(failure, asked))
 }
 
 /// The code as a label of counters.
@@ -81,6 +80,7 @@ mod tests {
             (Failure::Storage, Code::Internal),
         ] {
             assert_eq!(of(failure).code(), code, "{failure:?}");
+            assert_eq!(of_write(failure).code(), code, "{failure:?}");
         }
     }
 }

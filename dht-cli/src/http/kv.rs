@@ -61,7 +61,8 @@ pub(super) async fn put<D: Dht>(
         expected: expected(&parts.headers)?,
     };
     let (value, _held) = receive(body, &parts.headers, &shared.bodies).await?;
-    let version = shared.dht.put(key, value, options).await?;
+    let stored = shared.dht.put(key, value, options).await;
+    let version = stored.map_err(Problem::of_write)?;
     Ok((
         StatusCode::NO_CONTENT,
         [(header::ETAG, key::entity_tag(version))],
@@ -115,7 +116,8 @@ pub(super) async fn delete<D: Dht>(
 ) -> Result<StatusCode, Problem> {
     let query: DeleteQuery = key::query(&uri)?;
     let key = key::key(&uri, query.encoding)?;
-    shared.dht.remove(key, expected(&headers)?).await?;
+    let removed = shared.dht.remove(key, expected(&headers)?).await;
+    removed.map_err(Problem::of_write)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

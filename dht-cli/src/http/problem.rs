@@ -4,7 +4,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chord_core::event::Failure;
 
-use crate::dht::failure_code;
+use crate::dht::{Asked, failure_code, failure_text};
 use crate::documents::ProblemDocument;
 
 /// An answer that is not the one asked for.
@@ -56,44 +56,30 @@ impl Problem {
 }
 
 impl From<Failure> for Problem {
+    /// Of a question that changes nothing; for others there is [`Problem::of_write`].
     fn from(failure: Failure) -> Self {
-        let (status, detail) = match failure {
-            Failure::Unavailable { stored, needed } => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!(
-                    "{stored} of {needed} holders answered; a write may survive, repeating it is safe"
-                ),
-            ),
-            Failure::TimedOut => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "no answer in time; a write may survive, repeating it is safe".to_owned(),
-            ),
-            Failure::NotMember => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "this node is not a member of the ring now; nothing happened".to_owned(),
-            ),
-            Failure::Overloaded => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "too much in flight; nothing happened".to_owned(),
-            ),
-            Failure::Conflict { .. } => (
-                StatusCode::PRECONDITION_FAILED,
-                "the stored version is another one; nothing happened".to_owned(),
-            ),
-            Failure::Invalid => (
-                StatusCode::BAD_REQUEST,
-                "the ring does not accept this request; nothing happened".to_owned(),
-            ),
-            Failure::Full => (
-                StatusCode::INSUFFICIENT_STORAGE,
-                "a disk is full; a write may survive at other holders".to_owned(),
-            ),
-            Failure::Storage => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "a disk failed; a write may survive".to_owned(),
-            ),
+        Self::of(failure, Asked::Read)
+    }
+}
+
+impl Problem {
+    /// Of a write or a deletion.
+    pub(super) fn of_write(failure: Failure) -> Self {
+        Self::of(failure, Asked::Write)
+    }
+
+    fn of(failure: Failure, asked: Asked) -> Self {
+        let status = match failure {
+            Failure::Unavailable { .. } | Failure::TimedOut | Failure::NotMember => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Failure::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            Failure::Conflict { .. } => StatusCode::PRECONDITION_FAILED,
+            Failure::Invalid => StatusCode::BAD_REQUEST,
+            Failure::Full => StatusCode::INSUFFICIENT_STORAGE,
+            Failure::Storage => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        let problem = Self::new(status, failure_code(failure), detail);
+        let problem = Self::new(status, failure_code(failure), failure_text(failure, asked));
         match failure {
             Failure::Unavailable { .. }
             | Failure::TimedOut
