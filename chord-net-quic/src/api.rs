@@ -200,15 +200,40 @@ pub enum StartError {
         expected: String,
     },
     /// The store could not be opened; what it holds is as it was.
-    #[error("{}: the store does not open: {why}", .path.display())]
+    #[error("{}: the store does not open: {why}; check the disk, then start again", .path.display())]
     Store {
         /// The file.
         path: PathBuf,
         /// Why.
         why: String,
     },
-    /// A file in the data directory could not be read or written, or makes no sense.
-    #[error("{}: {source}", .path.display())]
+    /// The data directory cannot be used as it is: whoever set it up must mend it.
+    #[error("{}: {source}; {remedy}", .path.display())]
+    DataDir {
+        /// The directory, or what of it.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+        /// What to do.
+        remedy: String,
+    },
+    /// What the host remembers of itself is damaged.
+    #[error(
+        "{path} is damaged ({why}). It says which start of this node was the last, which members \
+         it knew, and what its records are worth. Without it no record is lost, but they count as \
+         incomplete until other members have confirmed them, and with nobody to join the node \
+         would found a ring of its own: name members to join, run `mv {path} {path}.damaged`, and \
+         start again",
+        path = .path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be understood.
+        why: String,
+    },
+    /// A file in the data directory could not be read or written.
+    #[error("{}: {source}; check the disk and the room on it, then start again", .path.display())]
     State {
         /// Which.
         path: PathBuf,

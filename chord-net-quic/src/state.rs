@@ -14,8 +14,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use chord_core::event::Restored;
@@ -29,6 +29,10 @@ use crate::ballast;
 use crate::clock;
 use crate::store::disk::{FILL_MAX, Folder, Medium};
 
+mod faults;
+
+pub(crate) use faults::unusable;
+
 /// The newest layout of `node.json` that this version knows.
 const SCHEMA: u32 = 1;
 /// Largest `node.json` that is read.
@@ -40,6 +44,8 @@ pub(crate) struct State {
     dir: PathBuf,
     /// Unlocked when dropped, or when the process ends in whatever way.
     _lock: File,
+    /// No earlier life is remembered.
+    is_first: bool,
     written: Mutex<Remembered>,
     /// There was no room for all of it.
     lacks_ballast: AtomicBool,
@@ -103,11 +109,11 @@ impl State {
         cluster: &str,
         id: Id,
     ) -> Result<(Self, u32, Positions), StartError> {
-        fs::create_dir_all(dir).map_err(at(dir))?;
+        fs::create_dir_all(dir).map_err(at(dir, dir))?;
         let lock = lock(dir)?;
-        ballast::give_up(dir).map_err(at(dir))?;
+        ballast::give_up(dir).map_err(at(dir, dir))?;
         let path = dir.join("node.json");
-        let old = read(&path)?;
+        let old = read(dir, &path)?;
         if let Some(old) = &old {
             let (found, expected) = (
                 format!("{} of {}", old.id, old.cluster),
@@ -122,6 +128,7 @@ impl State {
             }
         }
         let incarnation = next_incarnation(old.as_ref().map_or(0, |old| old.incarnation));
+        let is_first = old.is_none();
         let remembered = Remembered {
             schema: SCHEMA,
             writer: env!("CARGO_PKG_VERSION").to_owned(),
@@ -134,10 +141,11 @@ impl State {
         let state = Self {
             dir: dir.to_owned(),
             _lock: lock,
+            is_first,
             written: Mutex::new(remembered),
             lacks_ballast: AtomicBool::new(false),
         };
-        state.write().map_err(at(&path))?;
+        state.write().map_err(at(dir, &path))?;
         Ok((state, incarnation, restored))
     }
 
@@ -162,18 +170,38 @@ impl State {
         Ok(())
     }
 
+    /// Whether no earlier life is remembered.
+    pub(crate) fn is_first(&self) -> bool {
+        self.is_first
+    }
+
     /// Remembers what the nodes of the host know. Writes only if that changed.
     ///
     /// # Errors
     /// The file could not be written; the old one is still whole.
     pub(crate) fn remember(&self, nodes: &[Restored]) -> io::Result<()> {
+        self.change(|remembered| remembered.take_over(nodes))
+    }
+
+    /// Forgets what the stored records are worth: they are gone.
+    ///
+    /// # Errors
+    /// The file could not be written; nothing is forgotten then.
+    pub(crate) fn forget_marks(&self) -> io::Result<()> {
+        self.change(|remembered| remembered.marks.clear())
+    }
+
+    fn written(&self) -> io::Result<MutexGuard<'_, Remembered>> {
+        let written = self.written.lock();
+        written.map_err(|_| io::Error::other("poisoned"))
+    }
+
+    /// Writes a change down, if it is one.
+    fn change(&self, change: impl FnOnce(&mut Remembered)) -> io::Result<()> {
         {
-            let mut written = self
-                .written
-                .lock()
-                .map_err(|_| io::Error::other("poisoned"))?;
+            let mut written = self.written()?;
             let mut now = written.clone();
-            now.take_over(nodes);
+            change(&mut now);
             if *written == now {
                 return Ok(());
             }
@@ -183,10 +211,7 @@ impl State {
     }
 
     fn write(&self) -> io::Result<()> {
-        let written = self
-            .written
-            .lock()
-            .map_err(|_| io::Error::other("poisoned"))?;
+        let written = self.written()?;
         let mut text = serde_json::to_vec_pretty(&*written)?;
         text.push(b'\n');
         replace(&self.dir, "node.json", &text)
@@ -284,7 +309,7 @@ fn lock(dir: &Path) -> Result<File, StartError> {
         .truncate(false)
         .write(true)
         .open(&path);
-    let file = file.map_err(at(&path))?;
+    let file = file.map_err(at(dir, &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StartError::Locked(dir.to_owned())),
@@ -292,17 +317,20 @@ fn lock(dir: &Path) -> Result<File, StartError> {
     }
 }
 
-fn read(path: &Path) -> Result<Option<Remembered>, StartError> {
+fn read(dir: &Path, path: &Path) -> Result<Option<Remembered>, StartError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(at(path)(error)),
+        Err(error) => return Err(at(dir, path)(error)),
     };
     let mut text = Vec::new();
     file.take(FILE_MAX)
         .read_to_end(&mut text)
-        .map_err(at(path))?;
-    let parsed = |error: serde_json::Error| at(path)(io::Error::from(error));
+        .map_err(at(dir, path))?;
+    let parsed = |error: serde_json::Error| StartError::Damaged {
+        path: path.to_owned(),
+        why: error.to_string(),
+    };
     let preamble: Preamble = serde_json::from_slice(&text).map_err(parsed)?;
     if preamble.schema > SCHEMA {
         return Err(StartError::Newer {
@@ -326,12 +354,9 @@ fn replace(dir: &Path, name: &str, contents: &[u8]) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-fn at(path: &Path) -> impl Fn(io::Error) -> StartError {
-    let path = path.to_owned();
-    move |source| StartError::State {
-        path: path.clone(),
-        source,
-    }
+fn at(dir: &Path, path: &Path) -> impl Fn(io::Error) -> StartError {
+    let (dir, path) = (dir.to_owned(), path.to_owned());
+    move |source| unusable(&dir, &path, source)
 }
 
 #[cfg(test)]
@@ -420,8 +445,28 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join("node.json"), "{").expect("writes");
         match open(dir.path()) {
-            Err(StartError::State { path, .. }) => assert!(path.ends_with("node.json")),
+            Err(StartError::Damaged { path, .. }) => assert!(path.ends_with("node.json")),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn marks_that_were_forgotten_are_forgotten_on_the_disk() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (state, _, _) = open(dir.path()).expect("opens");
+        assert!(state.is_first());
+        let span = Span::new(Id::hash(b"a"), Id::hash(b"b"));
+        let known = Restored {
+            clock: 77,
+            marks: vec![(span, Mark { epoch: 5, rank: 1 })],
+            ..Restored::default()
+        };
+        state.remember(&[known]).expect("writes");
+        state.forget_marks().expect("writes");
+        drop(state);
+        let (state, _, restored) = open(dir.path()).expect("opens again");
+        assert!(!state.is_first());
+        assert_eq!((restored.len(), restored[0].clock), (1, 77));
+        assert!(restored[0].marks.is_empty(), "{restored:?}");
     }
 }

@@ -45,6 +45,9 @@ pub trait Store: fmt::Debug + Send {
     /// How much is stored.
     fn stats(&self) -> Stats;
 
+    /// Whether what it holds is there after a restart of the process.
+    fn outlives(&self) -> bool;
+
     /// What it has done since it was opened; nothing where there is no disk.
     fn work(&self) -> Work {
         Work::default()

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chord_core::message::Version;
 use chord_net_quic::identity::Identity;
 use chord_net_quic::{Node, NodeConfig, PutOptions, Shutdown, StartError, Stopped, StoreKind};
-use common::{Cluster, config, in_order, joined, key, until};
+use common::{Cluster, config, in_order, joined, key, log, until};
 
 fn on_disk(dir: &Path, identity: &Identity, join: &[&Node]) -> NodeConfig {
     NodeConfig {
@@ -244,4 +244,176 @@ async fn damage_met_while_running_ends_the_node_with_the_cause_and_the_next_begi
     assert!(dir.path().join("store.redb.damaged-1").exists());
     let node = start(&cluster, again).await;
     assert_eq!(get(&node, 1).await, None);
+}
+
+/// What `node.json` says the records of a node are worth.
+fn marks(dir: &Path) -> usize {
+    let text = fs::read_to_string(dir.join("node.json")).expect("it is there");
+    let known: serde_json::Value = serde_json::from_str(&text).expect("a document");
+    let of_positions = known["marks"].as_array().expect("a list");
+    let counts = of_positions
+        .iter()
+        .filter_map(|marks| marks.as_array().map(Vec::len));
+    counts.sum()
+}
+
+#[tokio::test]
+async fn an_emptied_store_is_announced_and_nothing_is_claimed_of_what_it_held() {
+    log::record();
+    let mut cluster = Cluster::new();
+    let identity = cluster.identity();
+    for empty in [true, false] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let again = || on_disk(dir.path(), &identity, &[]);
+        let node = start(&cluster, again).await;
+        put(&node, 1, "x").await;
+        until("it says what its records are worth", || async {
+            marks(dir.path()) > 0
+        })
+        .await;
+        node.kill();
+        drop(node);
+        let store = dir.path().join("store.redb");
+        let about = store.display().to_string();
+        let announced = ["ERROR", "its store is missing or empty", &about];
+        assert!(log::lines(&announced).is_empty());
+        until("it was closed", || async {
+            fs::File::open(&store)
+                .expect("it is there")
+                .try_lock()
+                .is_ok()
+        })
+        .await;
+        match empty {
+            true => drop(fs::File::create(&store).expect("emptied")),
+            false => fs::remove_file(&store).expect("removed"),
+        }
+        // A store that cannot be made: the node does not live, and its memory is corrected.
+        let obstacle = dir.path().join("store.redb.new");
+        if !empty {
+            fs::create_dir(&obstacle).expect("made");
+            let refused = Node::start_on(&cluster.threads, again()).await;
+            assert!(
+                matches!(refused, Err(StartError::Store { .. })),
+                "{refused:?}"
+            );
+            assert_eq!(
+                marks(dir.path()),
+                0,
+                "forgotten before there is a new store"
+            );
+            fs::remove_dir(&obstacle).expect("removed");
+        }
+        let node = Node::start_on(&cluster.threads, again())
+            .await
+            .expect("starts");
+        node.kill();
+        assert_eq!(marks(dir.path()), 0, "this life has settled nothing yet");
+        assert_eq!(log::lines(&announced).len(), 1, "{about}");
+    }
+}
+
+#[tokio::test]
+async fn what_records_in_memory_were_worth_is_not_remembered() {
+    let mut cluster = Cluster::new();
+    let identity = cluster.identity();
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = start(&cluster, || on_disk(dir.path(), &identity, &[])).await;
+    until("it says what its records are worth", || async {
+        marks(dir.path()) > 0
+    })
+    .await;
+    node.kill();
+    drop(node);
+    let in_memory = || NodeConfig {
+        store: StoreKind::Memory,
+        ..on_disk(dir.path(), &identity, &[])
+    };
+    let node = start(&cluster, in_memory).await;
+    assert_eq!(marks(dir.path()), 0);
+    put(&node, 1, "x").await;
+    node.shutdown().await;
+    node.stopped().await;
+    assert_eq!(marks(dir.path()), 0);
+}
+
+#[tokio::test]
+async fn a_damaged_memory_of_the_host_comes_with_the_remedy_which_costs_no_record() {
+    let mut cluster = Cluster::new();
+    let identity = cluster.identity();
+    let dir = tempfile::tempdir().expect("a directory");
+    let again = || on_disk(dir.path(), &identity, &[]);
+    let node = start(&cluster, again).await;
+    put(&node, 1, "x").await;
+    node.shutdown().await;
+    drop(node);
+    let path = dir.path().join("node.json");
+    let text = fs::read_to_string(&path).expect("reads");
+    fs::write(&path, &text[..text.len() / 2]).expect("writes");
+    let said = loop {
+        match Node::start_on(&cluster.threads, again()).await {
+            Err(StartError::Locked(_)) => tokio::task::yield_now().await,
+            Err(error @ StartError::Damaged { .. }) => break error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let aside = dir.path().join("node.json.damaged");
+    let remedy = format!("`mv {} {}`", path.display(), aside.display());
+    assert!(
+        said.contains(&remedy) && said.contains("no record is lost"),
+        "{said}"
+    );
+    fs::rename(&path, &aside).expect("moved");
+    let node = start(&cluster, again).await;
+    assert_eq!(get(&node, 1).await.as_deref(), Some("x"));
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_used_comes_with_the_remedy() {
+    let mut cluster = Cluster::new();
+    let identity = cluster.identity();
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("file");
+    fs::write(&file, "x").expect("writes");
+    let blocked = |name: &str| {
+        let dir = dir.path().join(name.replace('.', "-"));
+        fs::create_dir_all(dir.join(name)).expect("made");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // Or its mode would be refused first, where a secret belongs.
+            let mode = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(dir.join(name), mode).expect("changed");
+        }
+        dir
+    };
+    for (place, words) in [
+        (file.clone(), "no directory"),
+        (file.join("below"), "no directory"),
+        (blocked("lock"), "a directory stands where a file belongs"),
+        (
+            blocked("node.json"),
+            "a directory stands where a file belongs",
+        ),
+        (
+            blocked("reset.key"),
+            "a directory stands where a file belongs",
+        ),
+        (
+            blocked("store.redb"),
+            "a directory stands where a file belongs",
+        ),
+    ] {
+        let refused = Node::start_on(&cluster.threads, on_disk(&place, &identity, &[])).await;
+        match refused {
+            Err(error @ StartError::DataDir { .. }) => {
+                let said = error.to_string();
+                assert!(
+                    said.contains(words) && said.contains(&place.display().to_string()),
+                    "{said}"
+                );
+            }
+            other => panic!("{place:?}: {other:?}"),
+        }
+    }
 }

@@ -163,6 +163,28 @@ fn occupied_ports_are_named() {
 }
 
 #[test]
+fn directories_for_data_that_cannot_be_used_are_refused_with_the_remedy() {
+    let cluster = Cluster::new(1);
+    let dir = cluster.dir();
+    std::fs::write(dir.join("file"), "x").expect("written");
+    std::fs::create_dir_all(dir.join("blocked/lock")).expect("made");
+    let data_dir = |place: &'static str| {
+        move |ini: &str| ini.replace("data_dir = ./n1.data", &format!("data_dir = {place}"))
+    };
+    let place = "bad.ini:10: [dht] data_dir";
+    refused(dir, 2, data_dir("./file"), &[place, "no directory"]);
+    refused(dir, 2, data_dir("./file/below"), &[place, "no directory"]);
+    refused(dir, 2, data_dir("./blocked"), &[place, "move it away"]);
+    // Nobody may make a directory there, whoever he is.
+    refused(dir, 2, data_dir("/sys/dht"), &[place, "/sys/dht"]);
+
+    std::fs::create_dir_all(dir.join("n1.data")).expect("made");
+    std::fs::write(dir.join("n1.data/node.json"), "{\"schema\": 1,").expect("written");
+    let remedy = "`mv ./n1.data/node.json ./n1.data/node.json.damaged`";
+    refused(dir, 1, str::to_owned, &[place, "is damaged", remedy]);
+}
+
+#[test]
 fn plain_text_ports_off_loopback_are_refused() {
     let cluster = Cluster::new(1);
     let api = format!("api_address = 127.0.0.1:{}", cluster.members[0].api);

@@ -48,6 +48,10 @@ impl Driver {
         let of_node = |node: &Node| {
             let mut known = node.remember(now);
             known.peers.retain(|peer| !self.peers.is_own(peer.id));
+            if !self.store.outlives() {
+                // The next life will not hold what they speak of.
+                known.marks.clear();
+            }
             known
         };
         self.nodes.iter().map(of_node).collect()

@@ -1,6 +1,8 @@
 //! Setting up a host: every check first, then the socket, then the loop.
 
 use std::collections::{HashMap, VecDeque};
+use std::fs::OpenOptions;
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
@@ -20,12 +22,12 @@ use crate::driver::inventory::Inventory;
 use crate::driver::tickets::Tickets;
 use crate::driver::{Ask, CHORES, Driver, seeds};
 use crate::endpoint::Endpoint;
-use crate::identity::{self, Identity, ResetKey};
+use crate::identity::{self, Identity, IdentityError, ResetKey};
 use crate::lines::Lines;
 use crate::link::Shared;
 use crate::peers::{Local, Peers};
-use crate::state::{self, Positions, State};
-use crate::store::disk::{Disk, Folder, OpenError, Opened, Owner, SCHEMA};
+use crate::state::{self, Positions, State, unusable};
+use crate::store::disk::{Disk, Folder, Found, OpenError, Opened, Owner, SCHEMA};
 use crate::store::memory::Memory;
 use crate::store::{Report, Store};
 use crate::tasks::Tasks;
@@ -68,6 +70,7 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
     let store = match config.store {
         StoreKind::Memory => {
             life.forget_marks();
+            life.forget_written_marks().map_err(unwritable(dir))?;
             Box::new(Memory::new())
         }
         StoreKind::Redb => {
@@ -200,7 +203,13 @@ impl Life {
             });
         };
         let (state, incarnation, remembered) = State::open(dir, cluster, host)?;
-        let reset_key = identity::load_or_create_reset_key(dir)?;
+        let reset_key = identity::load_or_create_reset_key(dir);
+        let reset_key = reset_key.map_err(|error| match error {
+            IdentityError::Read { path, source } | IdentityError::Write { path, source } => {
+                unusable(dir, &path, source)
+            }
+            other => other.into(),
+        })?;
         Ok(Self {
             state: Some(Arc::new(state)),
             incarnation,
@@ -227,6 +236,34 @@ impl Life {
         }
     }
 
+    /// Nor may the next life believe in them, should this one end at once.
+    fn forget_written_marks(&self) -> io::Result<()> {
+        self.state
+            .as_ref()
+            .map_or(Ok(()), |state| state.forget_marks())
+    }
+
+    /// Says which of the two, store and memory of the host, is missing beside the other.
+    fn announce(&self, found: &Found, path: &Path) {
+        let ran_before = self.state.as_ref().is_some_and(|state| !state.is_first());
+        if found.is_new && ran_before {
+            tracing::error!(
+                store = %path.display(),
+                "this node ran before, but its store is missing or empty: whatever records it \
+                 held are gone from this host. It begins with an empty store and claims nothing; \
+                 the other holders fill it"
+            );
+        }
+        if !found.is_new && !ran_before {
+            tracing::warn!(
+                store = %path.display(),
+                "the store is older than node.json, which was missing: the members this node \
+                 knew are forgotten, and its records count as incomplete until others have \
+                 confirmed them"
+            );
+        }
+    }
+
     /// Opens the store on disk, which remembers lives and versions too: neither a lost file
     /// nor a lost store takes the host back.
     fn open_store(
@@ -241,7 +278,10 @@ impl Life {
             cluster: cluster.to_owned(),
             id: host,
         };
-        let opened = Disk::open(dir, &owner, self.incarnation, reports);
+        let path = Folder::new(dir).path();
+        reachable(&path).map_err(|source| unusable(dir, &path, source))?;
+        let mut forget = || self.forget_written_marks();
+        let opened = Disk::open_or_begin(dir, &owner, self.incarnation, reports, &mut forget);
         let (disk, opened) = opened.map_err(|error| does_not_open(error, dir, &owner))?;
         let Opened { found, damaged } = opened;
         self.incarnation = found.incarnation;
@@ -250,6 +290,9 @@ impl Life {
         }
         if found.is_new || damaged.is_some() {
             self.forget_marks();
+        }
+        if damaged.is_none() {
+            self.announce(&found, &path);
         }
         if let Some(why) = damaged {
             tracing::error!(
@@ -279,6 +322,21 @@ fn served_at(service: SocketAddr) -> Addr {
         },
         false => Addr::from_socket(service),
     }
+}
+
+/// Whether a store that is there may be read and written: what the store says of it later
+/// names no remedy.
+fn reachable(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// What it means that the data directory, if there is one, cannot be written.
+fn unwritable(dir: Option<&Path>) -> impl FnOnce(io::Error) -> StartError {
+    let dir = dir.unwrap_or(Path::new("")).to_owned();
+    move |source| unusable(&dir, &dir.join("node.json"), source)
 }
 
 fn does_not_open(error: OpenError, dir: &Path, owner: &Owner) -> StartError {

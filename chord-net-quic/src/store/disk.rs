@@ -24,6 +24,7 @@
 //! looks for it everywhere, not only where somebody reads (`scrub`).
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -101,8 +102,27 @@ impl Disk {
         incarnation: u32,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Result<(Self, Opened), OpenError> {
+        Self::open_or_begin(dir, owner, incarnation, reports, &mut || Ok(()))
+    }
+
+    /// The same; `forget` is called before an empty store is made, and there is none if it
+    /// fails. What is believed of the records that were there must not outlive them, whatever
+    /// happens in between.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_or_begin(
+        dir: &Path,
+        owner: &Owner,
+        incarnation: u32,
+        reports: mpsc::UnboundedSender<Report>,
+        forget: &mut dyn FnMut() -> io::Result<()>,
+    ) -> Result<(Self, Opened), OpenError> {
         let folder = Folder::new(dir);
         let (tuning, now) = (Tuning::default(), clock::now());
+        if folder.is_empty()? {
+            forget()?;
+        }
         let open = || {
             folder.create(|backend| Engine::make(backend, owner, now, tuning))?;
             Engine::open(Arc::new(folder.clone()), owner, incarnation, now, tuning)
@@ -117,6 +137,7 @@ impl Disk {
             ),
             Err(OpenError::Fault(Fault::Damaged(why))) => {
                 let aside = folder.set_aside()?;
+                forget()?;
                 let (engine, found) = open()?;
                 let damaged = Some(format!("{why} (now {aside})"));
                 (engine, Opened { found, damaged })
@@ -206,6 +227,10 @@ impl Store for Disk {
 
     fn stats(&self) -> Stats {
         self.host.engine.stats()
+    }
+
+    fn outlives(&self) -> bool {
+        true
     }
 
     fn work(&self) -> Work {

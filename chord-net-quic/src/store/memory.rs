@@ -300,6 +300,10 @@ impl Store for Memory {
 
     fn flush(&mut self) {}
 
+    fn outlives(&self) -> bool {
+        false
+    }
+
     fn stats(&self) -> Stats {
         Stats {
             records: self.expiring.len() as u64,

@@ -98,9 +98,11 @@ pub(super) fn refused(loaded: &Loaded, error: &StartError) -> Stop {
                 dir.display()
             ),
         )),
-        StartError::Newer { .. } | StartError::Store { .. } | StartError::State { .. } => {
-            Stop::failed(loaded.error("node.data_dir", error))
-        }
+        StartError::DataDir { .. } => Stop::usage(loaded.error("node.data_dir", error)),
+        StartError::Newer { .. }
+        | StartError::Damaged { .. }
+        | StartError::Store { .. }
+        | StartError::State { .. } => Stop::failed(loaded.error("node.data_dir", error)),
         StartError::Thread(_) => Stop::failed(error),
     }
 }

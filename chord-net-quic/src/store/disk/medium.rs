@@ -125,6 +125,15 @@ impl Folder {
         self.dir.join(FILE)
     }
 
+    /// Whether no store is there: no file, or one without a byte.
+    pub(super) fn is_empty(&self) -> io::Result<bool> {
+        match fs::metadata(self.path()) {
+            Ok(found) => Ok(found.len() == 0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes the file if there is none: `fill` writes a whole store under another name, which
     /// is then given its own. A crash meanwhile leaves no half store.
     pub(super) fn create<E: From<io::Error>>(
