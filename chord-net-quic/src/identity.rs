@@ -33,6 +33,7 @@ pub mod error;
 pub mod files;
 pub mod live;
 pub mod names;
+mod refused;
 pub mod tls;
 pub mod trust;
 pub mod verify;

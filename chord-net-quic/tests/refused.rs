@@ -251,9 +251,23 @@ async fn a_node_whose_connections_are_closed_for_its_certificate_says_so() {
     newer.expect("a newer list");
     first.verify_peers().await;
     let by = format!("refused by {}", first.addr());
-    let serial = format!("(serial {serial})");
+    let ours = format!("(serial {serial})");
     until("a warning about the open connection", || async {
-        !log::lines(&["WARN", &by, &serial, "no good there any more"]).is_empty()
+        !log::lines(&["WARN", &by, &ours, "no good there any more"]).is_empty()
+    })
+    .await;
+    // Who closes it names the node: an address is not what an operator revokes.
+    let name = &issued[1].certified.name;
+    let whom = [
+        second.id().to_string(),
+        format!("name={name}"),
+        format!("serial={serial}"),
+    ];
+    let whom = whom.each_ref().map(String::as_str);
+    let said = |words: [&str; 2]| !log::lines(&[&words[..], &whom[..]].concat()).is_empty();
+    assert!(said(["connection closed", "revoked"]));
+    until("whoever comes back is named, too", || async {
+        said(["certificate refused", "revoked"])
     })
     .await;
 }

@@ -6,7 +6,8 @@ use chord_core::time::{Instant, Micros};
 
 use crate::clock;
 use crate::driver::Driver;
-use crate::identity;
+use crate::identity::{self, Certified, IdentityError};
+use crate::link::Line;
 
 /// Pace of warning about what expires.
 const WARNINGS: Micros = Micros::from_secs(24 * 3_600);
@@ -68,7 +69,7 @@ impl Driver {
                 continue;
             }
             if let Err(error) = self.identity.is_still_valid(&passport.chain, wall) {
-                tracing::warn!(%error, "a peer's certificate is no good any more: connection closed");
+                say_who(line, &error);
                 expelled.push(*link);
             }
         }
@@ -76,6 +77,21 @@ impl Driver {
         for link in expelled {
             self.peers.expel(link, now);
         }
+    }
+}
+
+/// Whose connection is closed for its certificate, and why.
+fn say_who(line: &Line, error: &IdentityError) {
+    let at = line.remote();
+    match identity::peer_identity(&line.passport().chain) {
+        Ok(Certified {
+            role, name, serial, ..
+        }) => tracing::warn!(
+            peer = %role, %name, %serial, %at, %error,
+            "the certificate of a peer is no good any more: connection closed"
+        ),
+        // It was read when the connection was admitted.
+        Err(_) => tracing::warn!(%at, %error, "a peer is not trusted any more: connection closed"),
     }
 }
 

@@ -19,7 +19,10 @@ pub(super) fn log(me: Peer, notice: &Notice, alarms: &Lines) {
             tracing::debug!(%node, predecessor = %predecessor.id, at = %predecessor.addr, "another predecessor");
         }
         Notice::PeerLost { peer } => {
-            tracing::info!(%node, peer = %peer.id, at = %peer.addr, "a peer is gone");
+            tracing::info!(
+                %node, peer = %peer.id, at = %peer.addr,
+                "a peer counts as dead: it does not answer any more, or was started again"
+            );
         }
         Notice::Owns { span } => tracing::debug!(%node, ?span, "owns another span"),
         Notice::Settled => tracing::debug!(%node, "all spans are settled"),

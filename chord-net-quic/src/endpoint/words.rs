@@ -46,7 +46,11 @@ pub(super) fn explain(refused: &Refused, serial: &Serial) -> Reason {
         Refused::Certificate(_) | Refused::NoNode | Refused::Hello(_) => {
             Reason::new(Side::Ours, refused.to_string())
         }
-        Refused::Connect(_) | Refused::Stranger(_) | Refused::Late | Refused::Displaced => {
+        Refused::Late => Reason::new(
+            Side::Neither,
+            "no answer within 5 s; is it running, and are UDP packets let through?",
+        ),
+        Refused::Connect(_) | Refused::Stranger(_) | Refused::Displaced => {
             Reason::new(Side::Neither, refused.to_string())
         }
     }

@@ -68,7 +68,7 @@ impl Identity {
         let mut config = ServerConfig::builder_with_details(provider(), Arc::new(WallClock))
             .with_protocol_versions(&[&TLS13])
             .expect("ring speaks TLS 1.3")
-            .with_client_cert_verifier(Arc::new(DiallerVerifier { source, admits }))
+            .with_client_cert_verifier(Arc::new(DiallerVerifier::new(source, admits)))
             .with_cert_resolver(Arc::new(Presenter(self.live.clone())));
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -91,7 +91,7 @@ fn client(source: TrustSource, presenter: Option<Arc<Presenter>>, alpn: &[&[u8]]
         .with_protocol_versions(&[&TLS13])
         .expect("ring speaks TLS 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnswererVerifier { source }));
+        .with_custom_certificate_verifier(Arc::new(AnswererVerifier::new(source)));
     let mut config = match presenter {
         Some(presenter) => builder.with_client_cert_resolver(presenter),
         None => builder.with_no_client_auth(),

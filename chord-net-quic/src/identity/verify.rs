@@ -24,7 +24,9 @@ use super::certificate::Certified;
 use super::error::IdentityError;
 use super::live::Live;
 use super::names::Kind;
+use super::refused::Refused;
 use super::trust::Trust;
+use crate::clock;
 
 /// Who belongs on a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,8 +137,28 @@ impl TrustSource {
 /// Judges those who dial in.
 #[derive(Debug)]
 pub(super) struct DiallerVerifier {
-    pub(super) source: TrustSource,
-    pub(super) admits: Admits,
+    source: TrustSource,
+    admits: Admits,
+    refused: Refused,
+}
+
+impl DiallerVerifier {
+    pub(super) fn new(source: TrustSource, admits: Admits) -> Self {
+        let refused = Refused::default();
+        Self {
+            source,
+            admits,
+            refused,
+        }
+    }
+
+    fn judge(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<ClientCertVerified, Error> {
+        let trust = self.source.trust();
+        // Authorities have path length 0, so nothing the peer sends along can help its case.
+        let verified = trust.clients.verify_client_cert(leaf, &[], now)?;
+        trust.admit(leaf, self.admits)?;
+        Ok(verified)
+    }
 }
 
 impl ClientCertVerifier for DiallerVerifier {
@@ -156,11 +178,11 @@ impl ClientCertVerifier for DiallerVerifier {
         _: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let trust = self.source.trust();
-        // Authorities have path length 0, so nothing the peer sends along can help its case.
-        let verified = trust.clients.verify_client_cert(end_entity, &[], now)?;
-        trust.admit(end_entity, self.admits)?;
-        Ok(verified)
+        let judged = self.judge(end_entity, now);
+        if let Err(error) = &judged {
+            self.refused.note(end_entity, error, clock::mono());
+        }
+        judged
     }
 
     fn verify_tls12_signature(
@@ -195,7 +217,30 @@ impl ClientCertVerifier for DiallerVerifier {
 /// Judges those whom we dial: always nodes.
 #[derive(Debug)]
 pub(super) struct AnswererVerifier {
-    pub(super) source: TrustSource,
+    source: TrustSource,
+    refused: Refused,
+}
+
+impl AnswererVerifier {
+    pub(super) fn new(source: TrustSource) -> Self {
+        let refused = Refused::default();
+        Self { source, refused }
+    }
+
+    fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let trust = self.source.trust();
+        let name = &trust.server_name;
+        let verified = trust
+            .servers
+            .verify_server_cert(leaf, &[], name, ocsp, now)?;
+        trust.admit(leaf, Admits::Nodes)?;
+        Ok(verified)
+    }
 }
 
 impl ServerCertVerifier for AnswererVerifier {
@@ -209,16 +254,11 @@ impl ServerCertVerifier for AnswererVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let trust = self.source.trust();
-        let verified = trust.servers.verify_server_cert(
-            end_entity,
-            &[],
-            &trust.server_name,
-            ocsp_response,
-            now,
-        )?;
-        trust.admit(end_entity, Admits::Nodes)?;
-        Ok(verified)
+        let judged = self.judge(end_entity, ocsp_response, now);
+        if let Err(error) = &judged {
+            self.refused.note(end_entity, error, clock::mono());
+        }
+        judged
     }
 
     fn verify_tls12_signature(
