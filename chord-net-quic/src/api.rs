@@ -95,10 +95,25 @@ pub struct HostStatus {
     pub certificate_expires: SystemTime,
     /// For how long writes could not reach a majority; `None`: they can.
     pub unavailable_for: Option<Duration>,
+    /// Another process that runs with this host's certificate, or lately ran.
+    pub duplicate: Option<Duplicate>,
     /// Open connections to other hosts.
     pub connections: u32,
     /// Since the start of the host.
     pub uptime: Duration,
+}
+
+/// Another process with the certificate of this host: an operator's mistake, or a thief.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Duplicate {
+    /// Others hold to that one now and refuse this host, until it begins a later life.
+    pub refused: bool,
+    /// The latest life it was known in; 0 if nobody has named it.
+    pub incarnation: u32,
+    /// How often this host has lately begun a new life because of it.
+    pub times: u32,
+    /// When it was last met, or others last held to it.
+    pub seen: SystemTime,
 }
 
 /// Some of the records of a host.
@@ -128,6 +143,15 @@ pub enum Stopped {
     /// It was stopped at once, or every handle was dropped.
     #[error("the node was stopped")]
     Killed,
+    /// Other members take another process with the same certificate for a later life of this
+    /// node, and refuse it. Started again from the same data directory it lives above that
+    /// one; see [`HostStatus::duplicate`].
+    #[error(
+        "another process with the certificate of this node started later, and the others refuse \
+         this one: stop that process, or revoke the certificate if it was stolen, and start \
+         again"
+    )]
+    Superseded,
     /// A task panicked: an internal error. The process should end (exit code 70).
     #[error("internal error: a task of the node panicked")]
     Panicked,

@@ -25,10 +25,11 @@ use chord_core::peer::Addr;
 use chord_core::time::{Instant, Micros, Now};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::{Held, HostStatus, Shutdown, Stopped};
+use crate::api::{Duplicate, Held, HostStatus, Shutdown, Stopped};
 use crate::clock;
 use crate::driver::board::Board;
 use crate::driver::inventory::Inventory;
+use crate::driver::superseded::Superseded;
 use crate::driver::tickets::{Origin, Tickets};
 use crate::endpoint::Endpoint;
 use crate::identity::Identity;
@@ -45,6 +46,7 @@ mod inventory;
 mod notices;
 mod seeds;
 pub(crate) mod start;
+mod superseded;
 mod tickets;
 
 /// Most taken from one inbox before the nodes' actions are carried out.
@@ -115,6 +117,10 @@ pub(crate) struct Driver {
     next_chores: Instant,
     next_warnings: Instant,
     leaving: Option<Leaving>,
+    /// Others take another process for a later life of this host.
+    superseded: Option<Superseded>,
+    /// What is known of another process with our certificate.
+    duplicate: Option<Duplicate>,
     /// The store is of no use any more, and how long the leave may take.
     broken: Option<(Broken, Instant)>,
     /// The host ends for this reason once the current batch is done.
@@ -247,6 +253,7 @@ impl Driver {
         {
             self.ending = Some(self.why_left());
         }
+        self.give_way(now.mono);
     }
 
     /// Left because it was asked to, or because its store broke.
@@ -265,8 +272,9 @@ impl Driver {
         let nodes = self.nodes.iter().filter_map(Node::next_deadline).min();
         let last_words = self.leaving.as_ref().and_then(|leaving| leaving.last_words);
         let broken = self.broken.as_ref().map(|(_, until)| *until);
+        let superseded = self.superseded.as_ref().map(|superseded| superseded.until);
         let own = self.next_chores.min(self.peers.next_deadline());
-        [nodes, last_words, broken]
+        [nodes, last_words, broken, superseded]
             .into_iter()
             .flatten()
             .fold(own, Instant::min)
@@ -274,6 +282,9 @@ impl Driver {
 
     fn ask(&mut self, ask: Ask, now: Now) {
         match ask {
+            Ask::Command { command, answer } if self.is_outside(&command) => {
+                let _ = answer.send(Err(Failure::NotMember)); // Or nobody waits any more.
+            }
             Ask::Command { command, answer } => self.command(0, Origin::Command(answer), command),
             Ask::Status { answer } => self.command(0, Origin::Status(answer), Command::Status),
             Ask::Join { seeds } => {

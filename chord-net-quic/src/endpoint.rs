@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use crate::clock;
 use crate::identity::{self, Identity};
-use crate::link::{Heard, Inlet, Line, Passport, Shared, Shares};
+use crate::link::{Heard, Inlet, Line, Passport, Shared, Shares, later_life};
 use crate::peers::{Code, DialError, Introduced, LinkId, is_one_of};
 use crate::tasks::Watched;
 
@@ -93,6 +93,19 @@ enum Refused {
 }
 
 impl Refused {
+    /// What it means for the calls that wait.
+    fn for_peers(&self) -> DialError {
+        match self {
+            Self::Stranger(found) => DialError::Stranger(*found),
+            Self::Connection(quinn::ConnectionError::ApplicationClosed(close))
+                if close.error_code == VarInt::from_u32(Code::Stale as u32) =>
+            {
+                DialError::Superseded(later_life(&close.reason))
+            }
+            _ => DialError::Failed,
+        }
+    }
+
     /// Whether only somebody who receives what is sent to its address fails like this: its
     /// certificate comes in packets that the answer to its first one is needed for.
     fn proves_address(&self) -> bool {
@@ -231,10 +244,7 @@ impl Endpoint {
             if let Some(connection) = connection {
                 connection.close(code(&refused), b"");
             }
-            let why = match refused {
-                Refused::Stranger(found) => DialError::Stranger(found),
-                _ => DialError::Failed,
-            };
+            let why = refused.for_peers();
             let _ = endpoint
                 .shared
                 .inbox

@@ -84,8 +84,8 @@ mod tasks;
 pub mod threads;
 
 pub use api::{
-    Found, Held, HostStatus, NodeConfig, POSITIONS_MAX, PutOptions, Shutdown, StartError, Stopped,
-    StoreKind,
+    Duplicate, Found, Held, HostStatus, NodeConfig, POSITIONS_MAX, PutOptions, Shutdown,
+    StartError, Stopped, StoreKind,
 };
 pub use counters::Counters;
 pub use node::Node;

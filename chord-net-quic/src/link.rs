@@ -216,6 +216,13 @@ impl Line {
         self.connection.close(VarInt::from_u32(code as u32), b"");
     }
 
+    /// Closes a connection to an earlier life than `later`, telling which that is: the other
+    /// end may have to outdo it.
+    pub(crate) fn retire(&self, later: u32) {
+        let code = VarInt::from_u32(Code::Stale as u32);
+        self.connection.close(code, &later.to_be_bytes());
+    }
+
     /// Where the other end is.
     pub(crate) fn remote(&self) -> std::net::SocketAddr {
         self.connection.remote_address()
@@ -319,11 +326,21 @@ async fn accept_bulk(connection: Connection, inlet: Inlet) {
     }
 }
 
+/// The life that [`Line::retire`] has named. Nobody must: releases before it did not, and the
+/// transport may leave a reason out.
+pub(crate) fn later_life(reason: &[u8]) -> Option<u32> {
+    reason.try_into().ok().map(u32::from_be_bytes)
+}
+
 /// What the end of a connection means.
 fn end(error: &ConnectionError) -> End {
     match error {
         ConnectionError::ApplicationClosed(close) => {
-            Code::from_number(close.error_code.into_inner()).map_or(End::Failed, End::Closed)
+            match Code::from_number(close.error_code.into_inner()) {
+                Some(Code::Stale) => End::Superseded(later_life(&close.reason)),
+                Some(code) => End::Closed(code),
+                None => End::Failed,
+            }
         }
         ConnectionError::Reset => End::Reset,
         ConnectionError::TimedOut => End::Silent,

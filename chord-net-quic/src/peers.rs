@@ -12,6 +12,7 @@
 //!                       peers ── Answer ───▶ node
 //! link ────── ended ──▶ peers ── Lost ─────▶ node        reset and redial failed, or a later
 //!                                                        life of the peer spoke
+//!                       peers ── Superseded ▶ driver     a later life of our own did
 //! ```
 //!
 //! **Invariant:** connections are known by the id in the certificate; no message changes it.
@@ -207,6 +208,9 @@ impl Code {
 pub(crate) enum End {
     /// The other end closed it.
     Closed(Code),
+    /// The other end closed it because a later life of ours has spoken to it: this one, if
+    /// it said so.
+    Superseded(Option<u32>),
     /// The other end's host does not know the connection any more.
     Reset,
     /// Nothing was heard for the transport's idle timeout.
@@ -222,6 +226,8 @@ pub(crate) enum DialError {
     Failed,
     /// Another node lives there: this one.
     Stranger(Id),
+    /// A later life of ours has spoken there: this one, if it said so.
+    Superseded(Option<u32>),
 }
 
 /// What must now be done.
@@ -240,6 +246,8 @@ pub(crate) enum Effect {
     },
     /// Close the connection.
     Close { link: LinkId, code: Code },
+    /// Close the connection: it is to an earlier life than this one.
+    Retire { link: LinkId, later: u32 },
     /// Hand a request to one of our nodes.
     Request {
         way: Way,
@@ -258,6 +266,8 @@ pub(crate) enum Effect {
     Lost { peer: Peer, why: Lost },
     /// Two processes share one certificate: say so.
     TwoLives { peer: Peer },
+    /// Others take another process for the later life of this host: this life, if known.
+    Superseded { by: Option<u32> },
 }
 
 /// The connections of a host.

@@ -22,9 +22,10 @@ use chord_core::event::Restored;
 use chord_core::id::{Id, Span};
 use chord_core::message::Mark;
 use chord_core::peer::{Addr, Peer};
+use chord_core::time::Micros;
 use serde::{Deserialize, Serialize};
 
-use crate::api::StartError;
+use crate::api::{Duplicate, StartError};
 use crate::ballast;
 use crate::clock;
 use crate::store::disk::{FILL_MAX, Folder, Medium};
@@ -37,6 +38,16 @@ pub(crate) use faults::unusable;
 const SCHEMA: u32 = 1;
 /// Largest `node.json` that is read.
 const FILE_MAX: u64 = 1 << 20;
+/// Wait before a life that others refuse gives way to the next; four times as long each time.
+const PATIENCE_MIN: Micros = Micros::from_secs(1);
+/// Longest such wait: a node that is refused, and so alone, must not wait until it has
+/// forgotten the others (`forget`, 10 min) and takes itself for the ring.
+const PATIENCE_MAX: Micros = Micros::from_secs(300);
+/// After this many seconds without another process with our certificate the waits are short
+/// again.
+const UNDISTURBED: u64 = 3_600;
+/// For so many seconds such a process is told of.
+const TOLD: u64 = 24 * 3_600;
 
 /// The data directory of a running host.
 #[derive(Debug)]
@@ -69,6 +80,20 @@ struct Remembered {
     /// What the stored records are worth, for each position of the host.
     #[serde(default)]
     marks: Vec<Vec<Marked>>,
+    /// Another process with our certificate, if ever there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outdone: Option<Outdone>,
+}
+
+/// What is remembered of another process with our certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Outdone {
+    /// Its latest life, as far as known.
+    incarnation: u32,
+    /// How often we began a life because of it, without an hour of peace between.
+    times: u32,
+    /// When the last time was, in seconds since 1970.
+    seen: u64,
 }
 
 /// A mark and its span.
@@ -191,6 +216,45 @@ impl State {
         self.change(|remembered| remembered.marks.clear())
     }
 
+    /// Makes the next life one above `other`, which another process leads or led.
+    ///
+    /// # Errors
+    /// The file could not be written; the old one is still whole.
+    pub(crate) fn outdo(&self, other: u32) -> io::Result<()> {
+        let now = seconds();
+        self.change(|remembered| {
+            let times = remembered.times_outdone(now).saturating_add(1);
+            let known = remembered.outdone.map_or(0, |outdone| outdone.incarnation);
+            remembered.incarnation = remembered.incarnation.max(other);
+            remembered.outdone = Some(Outdone {
+                incarnation: known.max(other),
+                times,
+                seen: now,
+            });
+        })
+    }
+
+    /// How long a life that others refuse waits before it gives way to the next.
+    pub(crate) fn patience(&self) -> Micros {
+        let times = self
+            .written()
+            .map_or(0, |known| known.times_outdone(seconds()));
+        PATIENCE_MIN
+            .times(4_u64.saturating_pow(times.min(16)))
+            .min(PATIENCE_MAX)
+    }
+
+    /// Another process with our certificate, if there was one lately.
+    pub(crate) fn duplicate(&self) -> Option<Duplicate> {
+        let outdone = self.written().ok()?.outdone?;
+        (seconds().saturating_sub(outdone.seen) < TOLD).then(|| Duplicate {
+            refused: false,
+            incarnation: outdone.incarnation,
+            times: outdone.times,
+            seen: clock::since_epoch(outdone.seen),
+        })
+    }
+
     fn written(&self) -> io::Result<MutexGuard<'_, Remembered>> {
         let written = self.written.lock();
         written.map_err(|_| io::Error::other("poisoned"))
@@ -219,6 +283,13 @@ impl State {
 }
 
 impl Remembered {
+    /// How often we have lately outdone another process with our certificate.
+    fn times_outdone(&self, now: u64) -> u32 {
+        let lately = |outdone: &Outdone| now.saturating_sub(outdone.seen) < UNDISTURBED;
+        let outdone = self.outdone.filter(lately);
+        outdone.map_or(0, |outdone| outdone.times)
+    }
+
     fn restored(&self) -> Positions {
         let host = Restored {
             peers: self.peers.iter().filter_map(Known::to_peer).collect(),
@@ -296,10 +367,14 @@ impl Known {
 /// The incarnation after `old`: at least the wall time in seconds, so that a node which runs
 /// with and without a data directory in turn still grows.
 pub(crate) fn next_incarnation(old: u32) -> u32 {
-    let seconds = Duration::from_micros(clock::wall()).as_secs();
-    u32::try_from(seconds)
+    u32::try_from(seconds())
         .unwrap_or(u32::MAX)
         .max(old.saturating_add(1))
+}
+
+/// The wall clock, in whole seconds since 1970.
+fn seconds() -> u64 {
+    Duration::from_micros(clock::wall()).as_secs()
 }
 
 fn lock(dir: &Path) -> Result<File, StartError> {
@@ -468,5 +543,34 @@ mod tests {
         assert!(!state.is_first());
         assert_eq!((restored.len(), restored[0].clock), (1, 77));
         assert!(restored[0].marks.is_empty(), "{restored:?}");
+    }
+
+    #[test]
+    fn a_life_of_another_process_is_outdone_after_waits_that_grow() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut waits = Vec::new();
+        for times in 0..7 {
+            let (state, life, _) = open(dir.path()).expect("opens");
+            let known = state.duplicate().map_or(0, |known| known.times);
+            assert_eq!(known, times);
+            waits.push(state.patience().0 / 1_000_000);
+            state.outdo(life + 1_000).expect("writes");
+            drop(state);
+            let (_state, next, _) = open(dir.path()).expect("opens");
+            assert_eq!(next, life + 1_001);
+        }
+        assert_eq!(waits, [1, 4, 16, 64, 256, 300, 300]);
+        // After an hour of peace the next one is met without prejudice.
+        let text = fs::read_to_string(dir.path().join("node.json")).expect("reads");
+        let mut old: serde_json::Value = serde_json::from_str(&text).expect("a document");
+        old["outdone"]["seen"] = (seconds() - UNDISTURBED).into();
+        fs::write(dir.path().join("node.json"), old.to_string()).expect("writes");
+        let (state, ..) = open(dir.path()).expect("opens");
+        assert_eq!(state.patience(), PATIENCE_MIN);
+        assert_eq!(
+            state.duplicate().map(|known| known.times),
+            Some(7),
+            "still told"
+        );
     }
 }

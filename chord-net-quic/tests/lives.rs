@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chord_net_quic::identity::Kind;
+use chord_core::event::Failure;
+use chord_net_quic::identity::{Issued, Kind};
 use chord_net_quic::{Node, NodeConfig, PutOptions, StartError, Stopped};
 use common::{Cluster, PATIENCE, config, in_order, joined, key, log, stranger, until};
 use quinn::ConnectionError;
@@ -125,11 +127,7 @@ async fn a_second_process_with_one_certificate_raises_the_alarm() {
     let issued = cluster.issue(Kind::Node);
     let dir = tempfile::tempdir().expect("a directory");
     // A data directory that remembers a life far ahead: the copy is the older one.
-    let text = format!(
-        r#"{{"schema":1,"writer":"x","cluster":"test","id":"{}","incarnation":4000000000,"clock":0,"peers":[]}}"#,
-        issued.certified.id().expect("a node"),
-    );
-    std::fs::write(dir.path().join("node.json"), text).expect("writes");
+    lived(dir.path(), &issued, 4_000_000_000);
     let latest = NodeConfig {
         data_dir: Some(dir.path().to_owned()),
         ..config(cluster.identity_of(&issued), &[&nodes[0]])
@@ -146,6 +144,107 @@ async fn a_second_process_with_one_certificate_raises_the_alarm() {
     let mut ring = nodes;
     ring.push(latest);
     in_order(&ring).await;
+}
+
+/// A data directory in which this node has lived already, so often.
+fn lived(dir: &Path, issued: &Issued, incarnation: u32) {
+    let text = format!(
+        r#"{{"schema":1,"writer":"x","cluster":"test","id":"{}","incarnation":{incarnation},"clock":0,"peers":[]}}"#,
+        issued.certified.id().expect("a node"),
+    );
+    std::fs::write(dir.join("node.json"), text).expect("writes");
+}
+
+#[tokio::test]
+async fn a_node_outlives_a_copy_of_itself_that_ran_for_a_moment() {
+    log::record();
+    let mut cluster = Cluster::new();
+    let mut ring = cluster.ring(2).await;
+    let issued = cluster.issue(Kind::Node);
+    let (mine, copied) = (
+        tempfile::tempdir().expect("a directory"),
+        tempfile::tempdir().expect("a directory"),
+    );
+    let join = ring[0].addr().to_string();
+    let node = |dir: &Path| NodeConfig {
+        data_dir: Some(dir.to_owned()),
+        join: vec![join.clone()],
+        ..config(cluster.identity_of(&issued), &[])
+    };
+    let first = cluster.start(node(mine.path())).await;
+    joined(&first).await;
+    assert_eq!(first.status().await.expect("lives").duplicate, None);
+    let life = first.status().await.expect("lives").node.me.incarnation;
+    // Its clock goes before ours: no start of ours is later by itself.
+    lived(copied.path(), &issued, life + 1_000);
+    let copy = cluster.start(node(copied.path())).await;
+    until("the others hold to the copy", || async {
+        let status = first.status().await;
+        let duplicate = status.ok().and_then(|status| status.duplicate);
+        duplicate.is_some_and(|other| other.refused && other.incarnation == life + 1_001)
+    })
+    .await;
+    // What it holds may be old by now.
+    let answer = first.get(key("key"), false).await;
+    assert_eq!(answer.err(), Some(Failure::NotMember));
+    copy.kill();
+    drop(copy);
+    // It is alone now, and everybody else still waits for the copy.
+    assert_eq!(
+        tokio::time::timeout(PATIENCE, first.stopped()).await,
+        Ok(Stopped::Superseded)
+    );
+    drop(first);
+    let second = start_again(&cluster, || node(mine.path())).await;
+    joined(&second).await;
+    let status = second.status().await.expect("lives");
+    assert!(status.node.me.incarnation > life + 1_001, "{status:?}");
+    let duplicate = status.duplicate.expect("it is still told");
+    assert_eq!((duplicate.refused, duplicate.times), (false, 1));
+    ring.push(second);
+    in_order(&ring).await;
+    let alarms = ["ERROR", "two processes use the certificate of this node"];
+    assert!(!log::lines(&alarms).is_empty());
+}
+
+#[tokio::test]
+async fn a_life_far_ahead_of_the_clock_is_not_believed() {
+    let mut cluster = Cluster::new();
+    let issued = cluster.issue(Kind::Node);
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = NodeConfig {
+        data_dir: Some(dir.path().to_owned()),
+        ..config(cluster.identity_of(&issued), &[])
+    };
+    let node = cluster.start(node).await;
+    joined(&node).await;
+    let life = node.status().await.expect("lives").node.me.incarnation;
+    // A member that would have us use up all numbers.
+    let liar = cluster.issue(Kind::Node);
+    let endpoint = stranger::endpoint(Some(&liar));
+    let (connection, _send, _recv) = stranger::introduced(&endpoint, node.addr()).await;
+    connection.close(4_u32.into(), &u32::MAX.to_be_bytes());
+    assert_eq!(
+        tokio::time::timeout(PATIENCE, node.stopped()).await,
+        Ok(Stopped::Superseded)
+    );
+    drop(node);
+    let next = start_again(&cluster, || NodeConfig {
+        data_dir: Some(dir.path().to_owned()),
+        ..config(cluster.identity_of(&issued), &[])
+    });
+    let next = next
+        .await
+        .status()
+        .await
+        .expect("lives")
+        .node
+        .me
+        .incarnation;
+    assert!(
+        (life + 1..life + 1_000).contains(&next),
+        "{life}, then {next}"
+    );
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@
 //! SIGINT, SIGTERM ─▶ TCP, gRPC complete what they have ─▶ hand over, leave ─▶ HTTP ends ─▶ 0 or 4
 //! again           ─▶ 130, at once
 //! SIGHUP          ─▶ certificates read again
-//! store damaged   ─▶ servers end, everything from the ports on begins again (`rebuild`)
+//! another process with the certificate, a damaged store (`rebuild`) ─▶ the next life of the node,
+//!                                                                      behind the same servers
 //! ```
 //!
 //! Everything that can refuse does so before the node dials anybody. HTTP stays up while
@@ -17,6 +18,7 @@
 //! thread that drives the node.
 
 mod certificates;
+mod lives;
 mod rebuild;
 mod refusals;
 mod servers;
@@ -29,11 +31,12 @@ use chord_net_quic::identity::{self, Identity, IdentityError, IdentityFiles};
 use chord_net_quic::{Node, NodeConfig, Shutdown, Stopped, StoreKind};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tracing::level_filters::LevelFilter;
 
 use crate::config::{Loaded, Settings, StoreSetting};
 use crate::exit::{Exit, Stop};
+use lives::Lives;
 use rebuild::{REJOIN, Rebuilds};
 use refusals::{broken, refused, unusable};
 use servers::{Bound, Servers};
@@ -44,10 +47,6 @@ const THREADS_MAX: usize = 4;
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Time for the last answers of the HTTP port after the node has left.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
-/// For ports and data directory of an ended life to be free again.
-const RELEASE: Duration = Duration::from_secs(10);
-/// Between two looks at them.
-const AGAIN: Duration = Duration::from_millis(20);
 
 /// Runs a host until a signal ends it.
 ///
@@ -109,7 +108,7 @@ fn log_to_stderr() -> Result<(), Stop> {
 /// From the settings to the end of the host.
 async fn host(loaded: &Loaded) -> Result<Exit, Stop> {
     let settings = &loaded.settings;
-    let mut signals = Signals::new()?;
+    let signals = Signals::new()?;
     let files = IdentityFiles {
         ca: settings.tls.ca.clone(),
         cert: settings.tls.cert.clone(),
@@ -120,97 +119,67 @@ async fn host(loaded: &Loaded) -> Result<Exit, Stop> {
     let unusable = |error: IdentityError| unusable(loaded, &error);
     let identity = Identity::load(&files, identity::now()).map_err(unusable)?;
     identity.node_id().map_err(unusable)?;
-    let (mut bound, mut node) = start(loaded, &identity).await?;
-    let mut rebuilds = Rebuilds::default();
-    let mut rejoin = None;
-    loop {
-        tracing::info!("{}", greeting(&node, &bound));
-        let servers = bound.serve(&node, loaded);
-        let certificates = certificates::Watch::new(identity.clone(), files.clone(), node.clone());
-        let ended = until_told(
-            &node,
-            servers,
-            certificates,
-            &mut signals,
-            settings.store,
-            rejoin,
-        );
-        let stopped = match ended.await {
-            Ended::Process(ended) => return ended.map_err(in_the_log),
-            Ended::Node(stopped) => stopped,
-        };
-        if !rebuilds.may_follow(&stopped, Instant::now()) {
-            return Err(in_the_log(broken(&stopped)));
-        }
-        tracing::error!("{stopped}: this host begins again with an empty store");
-        drop(node);
-        (bound, node) = start_again(loaded, &identity).await.map_err(in_the_log)?;
-        rejoin = Some(stopped);
-    }
+    let bound = Bound::bind(loaded, &identity)?;
+    let grpc = bound.grpc_addr();
+    let config = || node_config(settings, identity.clone(), grpc);
+    let node = Node::start(config())
+        .await
+        .map_err(|error| refused(loaded, &error))?;
+    tracing::info!("{}", greeting(&node, &bound));
+    let lives = Lives::new(node);
+    let servers = bound.serve(&lives, loaded);
+    let certificates = certificates::Watch::new(identity.clone(), files, lives.clone());
+    let ended = until_told(loaded, &lives, config, servers, certificates, signals).await;
+    ended.map_err(in_the_log)
 }
 
-/// Ports and node of one life.
-async fn start(loaded: &Loaded, identity: &Identity) -> Result<(Bound, Node), Stop> {
-    let bound = Bound::bind(loaded, identity)?;
-    let config = node_config(&loaded.settings, identity.clone(), bound.grpc_addr());
-    let node = Node::start(config).await;
-    Ok((bound, node.map_err(|error| refused(loaded, &error))?))
-}
-
-/// The same after a life of this process: what that held is free in a moment.
-async fn start_again(loaded: &Loaded, identity: &Identity) -> Result<(Bound, Node), Stop> {
-    let begun = Instant::now();
-    loop {
-        match start(loaded, identity).await {
-            Err(_) if begun.elapsed() < RELEASE => sleep(AGAIN).await,
-            started => return started,
-        }
-    }
-}
-
-/// What ended.
-enum Ended {
-    /// All of it.
-    Process(Result<Exit, Stop>),
-    /// The node alone, by itself; its servers have stopped.
-    Node(Stopped),
-}
-
-/// The life of a host that has started, to its end. One that follows a damage must find
-/// another member in time.
+/// The lives of a host that has started, to its end.
 async fn until_told(
-    node: &Node,
+    loaded: &Loaded,
+    lives: &Lives,
+    config: impl Fn() -> NodeConfig,
     mut servers: Servers,
     mut certificates: certificates::Watch,
-    signals: &mut Signals,
-    store: StoreSetting,
-    damage: Option<Stopped>,
-) -> Ended {
+    mut signals: Signals,
+) -> Result<Exit, Stop> {
     certificates.alarm();
-    let mut lonely = std::pin::pin!(never_joins(node, damage));
+    let mut node = lives.node();
+    let mut rebuilds = Rebuilds::default();
+    let mut lonely = Box::pin(never_joins(node.clone(), None));
     loop {
         tokio::select! {
             stopped = node.stopped() => {
-                servers.stop_tcp_and_grpc();
-                servers.stop_http();
-                // Their last answers say that the node is gone.
-                let _ = timeout(FAREWELL, servers.tcp_and_grpc_ended()).await;
-                let _ = timeout(FAREWELL, servers.http_ended()).await;
-                return Ended::Node(stopped);
+                let damaged = rebuilds.may_follow(&stopped, Instant::now());
+                if stopped != Stopped::Superseded && !damaged {
+                    return Err(broken(&stopped));
+                }
+                if damaged {
+                    tracing::error!("{stopped}: this host begins again with an empty store");
+                }
+                let begun = lives.begin(&config).await;
+                begun.map_err(|error| refused(loaded, &error))?;
+                node = lives.node();
+                if damaged {
+                    lonely = Box::pin(never_joins(node.clone(), Some(stopped)));
+                } else {
+                    tracing::info!("begun a new life, above that of the other process");
+                }
             }
             told = signals.next() => match told {
-                Told::End => return Ended::Process(leave(node, servers, signals, store).await),
+                Told::End => {
+                    return leave(&node, servers, &mut signals, loaded.settings.store).await;
+                }
                 Told::Reload => certificates.reload().await,
             },
             () = certificates.changed() => certificates.reload().await,
-            failed = servers.failed() => return Ended::Process(Err(failed)),
-            stop = &mut lonely => return Ended::Process(Err(stop)),
+            failed = servers.failed() => return Err(failed),
+            stop = &mut lonely => return Err(stop),
         }
     }
 }
 
 /// Resolves when a life that follows a damage has not joined in time.
-async fn never_joins(node: &Node, damage: Option<Stopped>) -> Stop {
+async fn never_joins(node: Node, damage: Option<Stopped>) -> Stop {
     if let Some(damage) = damage
         && timeout(REJOIN, node.joined()).await.is_err()
     {
@@ -218,6 +187,7 @@ async fn never_joins(node: &Node, damage: Option<Stopped>) -> Stop {
             "no other member can be reached to fill an empty store: {damage}"
         ));
     }
+    drop(node);
     std::future::pending().await
 }
 

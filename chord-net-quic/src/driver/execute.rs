@@ -14,7 +14,7 @@ use crate::driver::inventory::HOST;
 use crate::driver::tickets::Origin;
 use crate::driver::{Driver, FAREWELL, REMEMBER_SOON, notices};
 use crate::link::Heard;
-use crate::peers::{Call, Effect, End, Stage};
+use crate::peers::{Call, Code, Effect, End, Stage};
 use crate::store::{Answered, Broken, Report, Room, Token};
 
 impl Driver {
@@ -72,6 +72,7 @@ impl Driver {
             store: self.store.work(),
             certificate_expires: clock::since_epoch(not_after.as_secs()),
             unavailable_for: unavailable,
+            duplicate: self.duplicate(),
             connections: u32::try_from(self.peers.open()).unwrap_or(u32::MAX),
             uptime: clock::duration(now.since(self.started)),
             node,
@@ -267,11 +268,20 @@ impl Driver {
                         .push_back((position, Event::Peer { peer, change }));
                 }
             }
+            Effect::Retire { link, later } => {
+                if let Some(line) = self.lines.remove(&link) {
+                    line.retire(later);
+                }
+            }
             Effect::TwoLives { peer } => {
                 let notice = Notice::TwoLives { peer };
                 self.peers.counters.notices.by_kind[counters::notice_of(&notice)] += 1;
                 notices::two_lives(peer, &self.alarms);
+                if self.peers.is_own(peer.id) {
+                    self.met_ourselves(peer.incarnation);
+                }
             }
+            Effect::Superseded { by } => self.superseded(by, now.mono),
         }
     }
 
@@ -307,7 +317,12 @@ impl Driver {
             Heard::Violation { link, what } => self.peers.violated(link, &what, now),
             Heard::Ended { link, end } => {
                 let line = self.lines.remove(&link);
-                if let (Some(line), End::Closed(code)) = (line, end) {
+                let code = match end {
+                    End::Closed(code) => Some(code),
+                    End::Superseded(_) => Some(Code::Stale),
+                    End::Reset | End::Silent | End::Failed => None,
+                };
+                if let (Some(line), Some(code)) = (line, code) {
                     let serial = self.identity.certified().serial;
                     let failures = self.endpoint.failures();
                     failures.closed(line.remote(), code, &serial);

@@ -118,6 +118,7 @@ pub(crate) fn start(config: NodeConfig) -> Result<Running, StartError> {
         identity.clone(),
     ));
     let driver = Driver {
+        duplicate: life.state.as_ref().and_then(|state| state.duplicate()),
         state: life.state,
         store,
         ..Driver::new(nodes, me, endpoint.clone(), identity.clone(), board.clone())
@@ -178,6 +179,8 @@ impl Driver {
             next_chores: now + CHORES,
             next_warnings: now,
             leaving: None,
+            superseded: None,
+            duplicate: None,
             broken: None,
             ending: None,
         }

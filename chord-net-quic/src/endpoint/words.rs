@@ -163,7 +163,8 @@ pub(super) fn of_code(code: Code, serial: &Serial) -> Reason {
         Code::Stale => Reason::new(
             Side::Theirs,
             "it knows a later start of a node with our certificate; stop the other process that \
-             uses it, or restore the data directory of this one",
+             uses it, or revoke the certificate if it was stolen; this node then comes back by \
+             itself",
         ),
         Code::Violation => Reason::new(
             Side::Theirs,

@@ -132,12 +132,14 @@ impl Sources {
 /// Something about certificates that an operator should mend before it hurts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Warning {
-    /// The own certificate nears its end.
+    /// The own certificate nears its end, or is past it.
     CertificateExpires {
         /// How much of its life is left: at most 30, the alarm's second level at most 10.
         percent_left: u8,
         /// Its last second.
         not_after: UnixTime,
+        /// That has passed: every peer refuses this process.
+        expired: bool,
     },
     /// An authority's list nears its next update or is past it, and still in force.
     CrlExpires {
@@ -152,16 +154,30 @@ pub enum Warning {
     },
 }
 
+/// How a certificate lives on.
+const RENEW: &str = "renew it in the authority's directory with `dht-cli cert renew --ca DIR \
+                     --cert FILE --out DIR`, and copy the new certificate and key over the old \
+                     ones: they are read within seconds, without a restart";
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CertificateExpires {
-                percent_left,
                 not_after,
+                expired: true,
+                ..
             } => write!(
                 f,
-                "the certificate expires on {} ({percent_left} % of its life is left); renew it \
-                 with `cert renew`",
+                "the certificate expired on {}, and every other member refuses this one; {RENEW}",
+                date(*not_after)
+            ),
+            Self::CertificateExpires {
+                percent_left,
+                not_after,
+                expired: false,
+            } => write!(
+                f,
+                "the certificate expires on {} ({percent_left} % of its life is left); {RENEW}",
                 date(*not_after)
             ),
             Self::CrlExpires {
@@ -338,6 +354,7 @@ impl Identity {
             Warning::CertificateExpires {
                 percent_left,
                 not_after: material.certified.not_after,
+                expired: material.certified.not_after < now,
             }
         });
         lists.chain(expiring).collect()

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! own id           a dial of our own address, or a copy of our certificate: closed
-//! lower life       closed; two processes share one certificate, and that is an alarm
+//! lower life       closed, and told of the higher one; two processes share one certificate,
+//!                  and that is an alarm
 //! higher life      replaces all older connections at once; the older life is dead
 //! the same life    the second of two: one takes no new calls, drains, closes
 //! ```
@@ -46,25 +47,34 @@ impl Peers {
             incarnation: who.incarnation,
         };
         if who.host == self.me.host {
-            let code = if who.incarnation == self.me.incarnation && who.addr == self.me.addr {
-                Code::Stranger // We have dialled ourselves.
+            if who.incarnation == self.me.incarnation && who.addr == self.me.addr {
+                // We have dialled ourselves.
+                let code = Code::Stranger;
+                self.effects.push_back(Effect::Close { link: id, code });
             } else {
                 self.effects.push_back(Effect::TwoLives { peer: other });
-                Code::Stale
-            };
-            self.effects.push_back(Effect::Close { link: id, code });
+                let later = self.me.incarnation;
+                self.effects.push_back(Effect::Retire { link: id, later });
+                self.superseded(Some(who.incarnation));
+            }
             return false;
         }
         match self.hosts.get(who.host) {
             Some(host) if who.incarnation < host.incarnation => {
+                let later = host.incarnation;
                 self.effects.push_back(Effect::TwoLives { peer: other });
-                self.effects.push_back(Effect::Close {
-                    link: id,
-                    code: Code::Stale,
-                });
+                self.effects.push_back(Effect::Retire { link: id, later });
                 false
             }
             _ => true,
+        }
+    }
+
+    /// Somebody takes another process for the later life of this host. What concerns an
+    /// earlier one is no news.
+    pub(super) fn superseded(&mut self, by: Option<u32>) {
+        if by.is_none_or(|by| by >= self.me.incarnation) {
+            self.effects.push_back(Effect::Superseded { by });
         }
     }
 
@@ -107,7 +117,10 @@ impl Peers {
             });
         }
         for id in links {
-            for call in self.close(id, Code::Stale, now) {
+            let calls = self.forget(id, now);
+            let later = incarnation;
+            self.effects.push_back(Effect::Retire { link: id, later });
+            for call in calls {
                 self.fail(&call, CallError::Restarted { incarnation });
             }
         }

@@ -18,6 +18,9 @@ use crate::peers::{Call, Code, DialError, Effect, End, LinkId, Peers, Stage};
 impl Peers {
     /// A connection ended without our doing.
     pub(crate) fn ended(&mut self, id: LinkId, end: End, now: Instant) {
+        if let End::Superseded(by) = end {
+            self.superseded(by);
+        }
         let Some(link) = self.links.get(&id) else {
             return;
         };
@@ -32,6 +35,7 @@ impl Peers {
             End::Closed(
                 Code::Shutdown | Code::Stale | Code::Violation | Code::Stranger | Code::Certificate,
             )
+            | End::Superseded(_)
             | End::Silent
             | End::Failed => {
                 for call in calls {
@@ -44,13 +48,16 @@ impl Peers {
     /// A dial brought no connection.
     pub(crate) fn dial_failed(&mut self, addr: Addr, why: DialError, now: Instant) {
         self.counters.dials_failed += 1;
+        if let DialError::Superseded(by) = why {
+            self.superseded(by);
+        }
         let (waiting, verdict) = self.dials.failed(addr, now);
         if let Some((host, incarnation)) = verdict {
             self.judge(host, incarnation);
         }
         let lives_there: Vec<Id> = match why {
             DialError::Stranger(found) => positions_of(found).collect(),
-            DialError::Failed => Vec::new(),
+            DialError::Failed | DialError::Superseded(_) => Vec::new(),
         };
         for call in waiting {
             if lives_there.contains(&call.to.id) {
@@ -77,7 +84,7 @@ impl Peers {
         }
     }
 
-    fn forget(&mut self, id: LinkId, now: Instant) -> Vec<Call> {
+    pub(super) fn forget(&mut self, id: LinkId, now: Instant) -> Vec<Call> {
         let Some(mut link) = self.links.remove(&id) else {
             return Vec::new();
         };

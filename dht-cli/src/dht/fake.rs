@@ -90,6 +90,7 @@ impl Fake {
             store: Default::default(),
             certificate_expires: SystemTime::now() + Duration::from_secs(90 * 86_400),
             unavailable_for: None,
+            duplicate: None,
             connections: 0,
             uptime: Duration::from_secs(7),
         };

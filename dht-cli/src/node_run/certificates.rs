@@ -8,9 +8,10 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use chord_net_quic::Node;
 use chord_net_quic::identity::{self, Identity, IdentityFiles, Warning};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+
+use super::lives::Lives;
 
 /// Pace of looking at the files: a revocation must be in force everywhere within a minute.
 const LOOK: Duration = Duration::from_secs(10);
@@ -23,10 +24,17 @@ const ALARM_PERCENT: u8 = 10;
 pub(super) struct Watch {
     identity: Identity,
     files: IdentityFiles,
-    node: Node,
+    lives: Lives,
     ticks: Interval,
     seen: [Stamp; 4],
-    alarmed: Option<Instant>,
+    alarmed: Option<Alarm>,
+}
+
+/// What was said last, and when.
+#[derive(Clone, Copy, Debug)]
+struct Alarm {
+    at: Instant,
+    expired: bool,
 }
 
 /// When a file was changed, and its length; nothing while it is absent.
@@ -41,14 +49,14 @@ impl Stamp {
 }
 
 impl Watch {
-    pub(super) fn new(identity: Identity, files: IdentityFiles, node: Node) -> Self {
+    pub(super) fn new(identity: Identity, files: IdentityFiles, lives: Lives) -> Self {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let seen = stamps(&files);
         Self {
             identity,
             files,
-            node,
+            lives,
             ticks,
             seen,
             alarmed: None,
@@ -70,7 +78,7 @@ impl Watch {
 
     /// Puts the files in force, or says why not.
     pub(super) async fn reload(&mut self) {
-        match self.node.reload(&self.files).await {
+        match self.lives.node().reload(&self.files).await {
             Ok(()) => {
                 tracing::info!("certificates and revocation lists read again");
                 self.alarmed = None;
@@ -82,17 +90,26 @@ impl Watch {
         }
     }
 
-    /// Says that the certificate is about to expire, at once and then every hour.
+    /// Says that the certificate is about to expire, at once and then every hour, and that it
+    /// has.
     pub(super) fn alarm(&mut self) {
-        if self.alarmed.is_some_and(|at| at.elapsed() < REPEAT) {
+        let mut warnings = self.identity.warnings(identity::now());
+        warnings.retain(is_urgent);
+        let expired = warnings.iter().any(is_over);
+        let said = |alarm: Alarm| alarm.at.elapsed() < REPEAT && alarm.expired == expired;
+        if self.alarmed.is_some_and(said) {
             return;
         }
-        let warnings = self.identity.warnings(identity::now());
-        for warning in warnings.iter().filter(|warning| is_urgent(warning)) {
+        for warning in warnings {
             tracing::error!("{warning}");
-            self.alarmed = Some(Instant::now());
+            let at = Instant::now();
+            self.alarmed = Some(Alarm { at, expired });
         }
     }
+}
+
+fn is_over(warning: &Warning) -> bool {
+    matches!(warning, Warning::CertificateExpires { expired: true, .. })
 }
 
 fn is_urgent(warning: &Warning) -> bool {
@@ -120,9 +137,11 @@ mod tests {
         let expires = |percent_left| Warning::CertificateExpires {
             percent_left,
             not_after: identity::now(),
+            expired: percent_left == 0,
         };
         assert!(!is_urgent(&expires(11)));
         assert!(is_urgent(&expires(10)) && is_urgent(&expires(0)));
+        assert!(is_over(&expires(0)) && !is_over(&expires(1)));
     }
 
     #[test]

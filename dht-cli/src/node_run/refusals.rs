@@ -90,7 +90,10 @@ pub(super) fn refused(loaded: &Loaded, error: &StartError) -> Stop {
                 ),
             ))
         }
-        StartError::Bind { .. } => Stop::failed(loaded.error("node.listen", error)),
+        StartError::Bind { source, .. } => {
+            let what = format!("{error}{}", listen_remedy(source));
+            Stop::failed(loaded.error("node.listen", what))
+        }
         StartError::Locked(dir) => Stop::failed(loaded.error(
             "node.data_dir",
             format!(
@@ -107,12 +110,27 @@ pub(super) fn refused(loaded: &Loaded, error: &StartError) -> Stop {
     }
 }
 
+/// What to do about an address that cannot be listened on, as far as the cause tells.
+pub(super) fn listen_remedy(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            "; choose an address of this host, or 0.0.0.0 for all of them"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 are for root: choose a higher one, or give the program \
+             CAP_NET_BIND_SERVICE"
+        }
+        _ => "",
+    }
+}
+
 /// Why the node ended though nobody asked it to.
 pub(super) fn broken(stopped: &Stopped) -> Stop {
     let exit = match stopped {
         Stopped::Panicked => Exit::Internal,
         Stopped::Left
         | Stopped::Killed
+        | Stopped::Superseded
         | Stopped::Store(_)
         | Stopped::Damaged { .. }
         | Stopped::Socket(_) => Exit::Failed,

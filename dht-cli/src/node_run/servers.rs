@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use chord_net_quic::Node;
 use chord_net_quic::identity::Identity;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +16,9 @@ use crate::grpc;
 use crate::http::{self, About};
 use crate::metrics::{Metrics, Server};
 use crate::tcp::{self, Limits};
+
+use super::lives::Lives;
+use super::refusals::listen_remedy;
 
 /// Ports that are ours, before anything is served on them.
 pub(super) struct Bound {
@@ -83,7 +85,7 @@ impl Bound {
     }
 
     /// Lets the servers answer.
-    pub(super) fn serve(self, node: &Node, loaded: &Loaded) -> Servers {
+    pub(super) fn serve(self, lives: &Lives, loaded: &Loaded) -> Servers {
         let (failed, failures) = unbounded_channel();
         let (tcp, http, grpc) = (Running::new(), Running::new(), Running::new());
         let ring = &loaded.settings.ring;
@@ -94,7 +96,7 @@ impl Bound {
         if let Some(acceptor) = self.grpc {
             let serving = grpc::serve(
                 acceptor,
-                node.clone(),
+                lives.clone(),
                 limits,
                 self.metrics.clone(),
                 grpc.stop.clone(),
@@ -104,7 +106,7 @@ impl Bound {
         if let Some(acceptor) = self.tcp {
             let serving = tcp::serve(
                 acceptor,
-                node.clone(),
+                lives.clone(),
                 limits,
                 self.metrics.clone(),
                 tcp.stop.clone(),
@@ -119,7 +121,7 @@ impl Bound {
             };
             let serving = http::serve(
                 acceptor,
-                node.clone(),
+                lives.clone(),
                 about,
                 self.metrics,
                 http.stop.clone(),
@@ -148,7 +150,10 @@ fn unbound(loaded: &Loaded, server: Server, address: SocketAddr, error: &io::Err
             "{address} is in use by another process; stop that, choose another address, or turn \
              the server off"
         ),
-        _ => format!("cannot listen on {address}: {error}"),
+        _ => format!(
+            "cannot listen on {address}: {error}{}",
+            listen_remedy(error)
+        ),
     };
     Stop::failed(loaded.error(&format!("api.{}", server.name()), what))
 }

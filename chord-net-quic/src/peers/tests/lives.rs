@@ -20,10 +20,7 @@ fn a_higher_incarnation_replaces_older_connections_and_the_nodes_hear_of_it() {
                 peer: second,
                 why: Lost::Restarted { incarnation: 4 },
             },
-            Effect::Close {
-                link,
-                code: Code::Stale,
-            },
+            Effect::Retire { link, later: 4 },
             Effect::Answer {
                 op: OpId(5),
                 result: Err(CallError::TimedOut),
@@ -51,9 +48,9 @@ fn a_lower_incarnation_is_refused_and_raises_the_alarm() {
     match &effects(&mut peers)[..] {
         [
             Effect::TwoLives { peer },
-            Effect::Close {
+            Effect::Retire {
                 link: LinkId(2),
-                code: Code::Stale,
+                later: 4,
             },
         ] => {
             assert_eq!(peer.incarnation, 3);
@@ -94,10 +91,50 @@ fn our_own_certificate_elsewhere_raises_the_alarm_and_our_own_address_does_not()
     match &effects(&mut peers)[..] {
         [
             Effect::TwoLives { .. },
-            Effect::Close {
-                code: Code::Stale, ..
-            },
+            Effect::Retire { later: 7, .. },
+            // Neither is the later one: both give way, and will differ then.
+            Effect::Superseded { by: Some(7) },
         ] => {}
         other => panic!("{other:?}"),
+    }
+    // An earlier life of ours is not one to give way to.
+    peers.linked(LinkId(3), None, &who(me, 6), NOW);
+    assert!(matches!(
+        effects(&mut peers)[..],
+        [Effect::TwoLives { .. }, Effect::Retire { later: 7, .. }]
+    ));
+}
+
+#[test]
+fn whoever_refuses_us_for_a_later_life_of_ours_is_believed_unless_it_is_an_earlier_one() {
+    let (me, you) = (host("me"), host("you"));
+    for (named, believed) in [
+        (Some(8), true),
+        (Some(7), true),
+        (None, true),
+        (Some(6), false),
+    ] {
+        let mut peers = peers(me);
+        let link = linked(&mut peers, you);
+        peers.ended(link, End::Superseded(named), NOW);
+        let by = |effect: &Effect| match effect {
+            Effect::Superseded { by } => Some(*by),
+            _ => None,
+        };
+        let told: Vec<_> = effects(&mut peers).iter().filter_map(by).collect();
+        assert_eq!(
+            told,
+            [named].repeat(believed.into()),
+            "a connection that ended"
+        );
+        peers.call(call(5, peer(you, 1)), NOW);
+        effects(&mut peers);
+        peers.dial_failed(addr(2), DialError::Superseded(named), NOW);
+        let told: Vec<_> = effects(&mut peers).iter().filter_map(by).collect();
+        assert_eq!(
+            told,
+            [named].repeat(believed.into()),
+            "a dial that was refused"
+        );
     }
 }
