@@ -38,6 +38,10 @@ pub struct StatusDocument {
     pub certificate: CertificateDocument,
     /// Which start of the process this is.
     pub incarnation: u32,
+    /// Another process that runs with this node's certificate, or did within a day; absent
+    /// when fine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<DuplicateDocument>,
     /// The predecessor this node believes in.
     #[serde(default)]
     pub predecessor: Option<PeerDocument>,
@@ -60,6 +64,22 @@ pub struct StatusDocument {
 pub struct CertificateDocument {
     /// Whole days until it expires, negative afterwards.
     pub expires_days: i64,
+    /// When it expires, RFC 3339.
+    #[serde(default)]
+    pub expires: String,
+}
+
+/// What a status says of another process with the node's certificate.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DuplicateDocument {
+    /// Whether the members hold to that one and refuse this node, until it begins a new life.
+    pub refused: bool,
+    /// Its incarnation, 0 if unknown.
+    pub incarnation: u32,
+    /// How often this node has lately begun a new life because of it.
+    pub times: u32,
+    /// When it was last met, or others last held to it, RFC 3339.
+    pub seen: String,
 }
 
 /// Some member, by name and address.

@@ -231,6 +231,15 @@ fn a_node_whose_seeds_do_not_answer_keeps_trying_and_says_so() {
         said.contains("nothing yet: it has been joining since 20"),
         "{said}"
     );
+    // It sees itself alone, and that is no ring.
+    for what in ["check", "show"] {
+        let ring = ["ring", what, "--node", &cluster.url(0)];
+        let said = process::expect(cluster.dir(), 4, &ring);
+        assert!(
+            said.contains("no member") && said.contains("not joined yet"),
+            "{said}"
+        );
+    }
     cluster.process(0).signal("TERM");
     let (code, _) = cluster.process(0).wait(Duration::from_secs(33));
     assert_eq!(code, Some(0), "nothing to hand over\n{}", cluster.log(0));

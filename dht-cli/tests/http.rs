@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use chord_core::event::{Failure, State, View};
 use chord_core::time::Micros;
-use chord_net_quic::PutOptions;
+use chord_net_quic::{Duplicate, PutOptions};
 use dht_cli::accept::Acceptor;
 use dht_cli::dht;
 use dht_cli::documents::{
@@ -139,6 +139,11 @@ impl Reply {
 
     /// Checks the status, the form of the problem, and its code.
     fn is_problem(&self, status: u16, code: &str) {
+        self.problem(status, code);
+    }
+
+    /// The same; the problem.
+    fn problem(&self, status: u16, code: &str) -> ProblemDocument {
         let text = String::from_utf8_lossy(&self.body);
         assert_eq!(self.status.as_u16(), status, "{text}");
         assert_eq!(self.header("content-type"), "application/problem+json");
@@ -152,6 +157,7 @@ impl Reply {
             !problem.detail.is_empty() && !problem.title.is_empty(),
             "{text}"
         );
+        problem
     }
 }
 
@@ -522,6 +528,105 @@ async fn readiness_follows_the_state_and_liveness_does_not() {
     port.fake.inner().failure = Some(Failure::NotMember);
     port.get("/readyz").await.is_problem(503, "not_member");
     assert_eq!(port.get("/livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_node_that_the_others_refuse_is_not_ready_and_says_why() {
+    let port = Port::open();
+    let now = SystemTime::now();
+    let reason = async || {
+        let reply = port.get("/readyz").await;
+        reply.problem(503, "not_ready").detail
+    };
+    port.fake.inner().status.certificate_expires = now - Duration::from_secs(3_600);
+    let said = reason().await;
+    assert!(
+        said.contains("expired on 20") && said.contains("cert renew"),
+        "{said}"
+    );
+    let status: StatusDocument = port.get("/v1/status").await.document();
+    assert_eq!(status.certificate.expires_days, -1);
+    port.fake.inner().status.certificate_expires = now + Duration::from_secs(3_600);
+    assert_eq!(port.get("/readyz").await.status, 200);
+
+    let mut other = Duplicate {
+        refused: true,
+        incarnation: 9,
+        times: 2,
+        seen: now,
+    };
+    port.fake.inner().status.duplicate = Some(other);
+    let said = reason().await;
+    assert!(
+        said.contains("another process with the certificate"),
+        "{said}"
+    );
+    port.get("/v1/ring").await.is_problem(503, "not_member");
+    let status: serde_json::Value = port.get("/v1/status").await.document();
+    let told = &status["duplicate"];
+    assert_eq!(
+        (&told["refused"], &told["incarnation"], &told["times"]),
+        (&true.into(), &9.into(), &2.into())
+    );
+    let metrics = port.get("/metrics").await.body;
+    let metrics = String::from_utf8(metrics.to_vec()).expect("text");
+    assert!(metrics.contains("\ndht_superseded 1\n"), "{metrics}");
+    other.refused = false;
+    port.fake.inner().status.duplicate = Some(other);
+    assert_eq!(port.get("/readyz").await.status, 200);
+    assert_eq!(port.get("/v1/ring").await.status, 200);
+}
+
+#[tokio::test]
+async fn who_is_no_member_shows_no_ring() {
+    let port = Port::open();
+    for (state, word) in [
+        (State::Joining, "not joined yet"),
+        (State::Lost, "cut off"),
+        (State::Left, "left"),
+    ] {
+        port.fake.inner().status.node.state = state;
+        let reply = port.get("/v1/ring").await;
+        let problem = reply.problem(503, "not_member");
+        assert!(problem.detail.contains(word), "{}", problem.detail);
+        assert_eq!(
+            port.get("/v1/ring?scope=self").await.status,
+            200,
+            "what it believes"
+        );
+    }
+    port.fake.inner().status.node.state = State::Leaving;
+    assert_eq!(port.get("/v1/ring").await.status, 200, "it is one still");
+}
+
+#[tokio::test]
+async fn a_failed_read_is_not_spoken_of_as_a_write() {
+    let port = Port::open();
+    let failure = Failure::Unavailable {
+        stored: 1,
+        needed: 2,
+    };
+    port.fake.inner().failure = Some(failure);
+    let detail = |reply: Reply| reply.problem(503, "unavailable").detail;
+    for path in [
+        "/v1/kv/k",
+        "/v1/kv/k?quorum=true",
+        "/v1/lookup/k",
+        "/v1/ring",
+        "/v1/status",
+    ] {
+        let said = detail(port.get(path).await);
+        assert!(
+            !said.contains("writ") && said.contains("ask again"),
+            "{path}: {said}"
+        );
+    }
+    for said in [
+        detail(port.put("/v1/kv/k", b"x").await),
+        detail(port.ask("DELETE", "/v1/kv/k", &[], b"").await),
+    ] {
+        assert!(said.contains("the write may survive"), "{said}");
+    }
 }
 
 #[tokio::test]

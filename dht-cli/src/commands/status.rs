@@ -2,7 +2,7 @@
 
 use super::remote::NodeArgs;
 use crate::client::Ask;
-use crate::documents::StatusDocument;
+use crate::documents::{CertificateDocument, DuplicateDocument, StatusDocument};
 use crate::exit::{Exit, Stop};
 use crate::term::{self, Paint};
 
@@ -46,7 +46,6 @@ fn describe(status: &StatusDocument, paint: Paint) -> String {
         "joined" => paint.good(&status.state),
         other => paint.bad(other),
     };
-    let days = status.certificate.expires_days;
     let rows = [
         ("member", format!("{}  {}", status.id, status.addr)),
         (
@@ -77,15 +76,48 @@ fn describe(status: &StatusDocument, paint: Paint) -> String {
                 format!("{} spans", status.may_have_lost),
             ),
         ),
-        ("certificate", warn(days < 9, format!("{days} days left"))),
+        ("certificate", certificate(status, paint)),
         ("predecessor", neighbour(status.predecessor.as_ref())),
         ("successor", neighbour(status.successors.first())),
     ];
+    let duplicate = status.duplicate.as_ref();
+    let duplicate = duplicate.map(|other| ("duplicate", paint.bad(&told_of(other))));
     let lines: Vec<String> = rows
         .iter()
+        .chain(&duplicate)
         .map(|(name, value)| format!("{name:<17}{value}"))
         .collect();
     lines.join("\n")
+}
+
+fn certificate(status: &StatusDocument, paint: Paint) -> String {
+    let CertificateDocument {
+        expires_days: days,
+        expires,
+    } = &status.certificate;
+    match days {
+        ..0 => paint.bad(&format!(
+            "expired on {expires}: the others refuse this node; renew it with `dht-cli cert renew`"
+        )),
+        0..9 => paint.bad(&format!(
+            "{days} days left: renew it with `dht-cli cert renew`"
+        )),
+        9.. => format!("{days} days left"),
+    }
+}
+
+/// What there is to say of another process with the node's certificate.
+fn told_of(other: &DuplicateDocument) -> String {
+    let now = if other.refused {
+        "the others hold to it and refuse this node, which begins a new life and joins again"
+    } else {
+        "if it runs still, both will be thrown out in turn"
+    };
+    format!(
+        "another process uses this node's certificate, last noticed {}: {now}; stop it, or revoke \
+         the certificate",
+        other.seen
+    )
 }
 
 /// How many members the ring has, as far as the node knows.
@@ -128,7 +160,12 @@ fn size(bytes: u64) -> String {
 fn service(status: &StatusDocument, paint: Paint) -> String {
     let since = status.unavailable_since.as_ref();
     let since = since.map_or_else(String::new, |moment| format!(" since {moment}"));
+    let refused = status.duplicate.as_ref().is_some_and(|other| other.refused);
     match status.state.as_str() {
+        "joined" if status.certificate.expires_days < 0 => {
+            paint.bad("what needs no other member: its certificate has expired")
+        }
+        "joined" if refused => paint.bad("what needs no other member: they refuse this node"),
         "joined" if since.is_empty() => "reads and writes".into(),
         "joined" => paint.bad(&format!("reads; writes find no majority{since}")),
         "joining" => paint.bad(&format!("nothing yet: it has been joining{since}")),
@@ -141,31 +178,78 @@ fn service(status: &StatusDocument, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::documents::CertificateDocument;
 
-    fn row(state: &str, since: Option<&str>) -> String {
-        let status = StatusDocument {
+    fn joined() -> StatusDocument {
+        StatusDocument {
             id: "07".repeat(20),
             addr: "127.0.0.1:7400".into(),
-            state: state.into(),
-            unavailable_since: since.map(Into::into),
+            state: "joined".into(),
+            unavailable_since: None,
             may_have_lost: 0,
             members: 0,
             records: 0,
             bytes: 0,
             copies_missing: 0,
             spans_unsettled: 0,
-            certificate: CertificateDocument { expires_days: 89 },
+            certificate: CertificateDocument {
+                expires_days: 89,
+                expires: "2025-06-01T12:00:00Z".into(),
+            },
             incarnation: 1,
+            duplicate: None,
             predecessor: None,
             successors: Vec::new(),
             store: "memory".into(),
             uptime_seconds: 5,
             version: String::new(),
+        }
+    }
+
+    fn row_of(status: &StatusDocument, name: &str) -> Option<String> {
+        let text = describe(status, Paint::plain());
+        let mut rows = text.lines().filter_map(|line| line.strip_prefix(name));
+        rows.next().map(|row| row.trim().to_owned())
+    }
+
+    fn row(state: &str, since: Option<&str>) -> String {
+        let status = StatusDocument {
+            state: state.into(),
+            unavailable_since: since.map(Into::into),
+            ..joined()
         };
-        let text = describe(&status, Paint::plain());
-        let mut rows = text.lines().filter_map(|line| line.strip_prefix("serves"));
-        rows.next().expect("a row").trim().to_owned()
+        row_of(&status, "serves").expect("a row")
+    }
+
+    #[test]
+    fn an_expired_certificate_and_a_duplicate_are_told_with_the_remedy() {
+        let mut status = joined();
+        assert_eq!(
+            row_of(&status, "certificate").as_deref(),
+            Some("89 days left")
+        );
+        assert_eq!(row_of(&status, "duplicate"), None);
+        status.duplicate = Some(DuplicateDocument {
+            refused: true,
+            incarnation: 7,
+            times: 1,
+            seen: "2025-03-01T12:00:00Z".into(),
+        });
+        let told = row_of(&status, "duplicate").expect("a row");
+        assert!(
+            told.contains("2025-03-01T12:00:00Z") && told.contains("revoke"),
+            "{told}"
+        );
+        let serves = row_of(&status, "serves").expect("a row");
+        assert!(serves.contains("they refuse this node"), "{serves}");
+        status.certificate.expires_days = -1;
+        let told = row_of(&status, "certificate").expect("a row");
+        let expected = "expired on 2025-06-01T12:00:00Z: the others refuse this node";
+        assert!(
+            told.starts_with(expected) && told.contains("cert renew"),
+            "{told}"
+        );
+        let serves = row_of(&status, "serves").expect("a row");
+        assert!(serves.contains("certificate has expired"), "{serves}");
     }
 
     #[test]

@@ -11,7 +11,9 @@ use chord_net_quic::HostStatus;
 use super::Shared;
 use super::problem::{Problem, json};
 use crate::dht::Dht;
-use crate::documents::{CertificateDocument, StatusDocument, rfc3339, state_word};
+use crate::documents::{
+    CertificateDocument, DuplicateDocument, StatusDocument, rfc3339, state_word,
+};
 use crate::metrics::{CLASSIC, OPEN_METRICS, signed_seconds_until};
 
 /// How the host is.
@@ -43,7 +45,14 @@ fn document(status: &HostStatus, store: &str, now: SystemTime) -> StatusDocument
         spans_unsettled: node.spans_unsettled.into(),
         certificate: CertificateDocument {
             expires_days: signed_seconds_until(status.certificate_expires).div_euclid(86_400),
+            expires: rfc3339(status.certificate_expires),
         },
+        duplicate: status.duplicate.map(|other| DuplicateDocument {
+            refused: other.refused,
+            incarnation: other.incarnation,
+            times: other.times,
+            seen: rfc3339(other.seen),
+        }),
         incarnation: node.me.incarnation,
         predecessor: node.predecessor.map(Into::into),
         successors: node.successors.iter().copied().map(Into::into).collect(),
@@ -93,11 +102,25 @@ pub(super) async fn livez() -> &'static str {
     "alive\n"
 }
 
-/// 200 once the node is a member and its spans are settled.
+/// 200 once the node is a member that the others accept, and its spans are settled.
 pub(super) async fn readyz<D: Dht>(
     State(shared): State<Shared<D>>,
 ) -> Result<&'static str, Problem> {
-    let node = shared.dht.status().await?.node;
+    let status = shared.dht.status().await?;
+    let node = &status.node;
+    if signed_seconds_until(status.certificate_expires) < 0 {
+        let since = rfc3339(status.certificate_expires);
+        return Err(Problem::not_ready(format!(
+            "the certificate of this node expired on {since}, and every other member refuses it; \
+             renew it with `dht-cli cert renew`"
+        )));
+    }
+    if status.duplicate.is_some_and(|other| other.refused) {
+        return Err(Problem::not_ready(
+            "another process with the certificate of this node started later, and the other \
+             members refuse this one; stop that process, or revoke the certificate if it was stolen",
+        ));
+    }
     if node.state != NodeState::Joined {
         return Err(Problem::not_ready(format!(
             "the node is {}",

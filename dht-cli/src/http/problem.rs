@@ -46,6 +46,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail).later()
     }
 
+    pub(super) fn not_member(detail: impl Into<String>) -> Self {
+        let code = failure_code(Failure::NotMember);
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).later()
+    }
+
     /// Asks the client to come back.
     fn later(self) -> Self {
         Self {

@@ -12,9 +12,10 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
-use chord_core::event::View;
+use chord_core::event::{State as NodeState, View};
 use chord_core::id::Id;
 use chord_core::peer::Peer;
+use chord_net_quic::HostStatus;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -79,6 +80,9 @@ pub(super) async fn ring<D: Dht>(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let query: RingQuery = key::query(&uri)?;
+    if matches!(query.scope, Scope::All) {
+        refuse_outsiders(&shared.dht.status().await?)?;
+    }
     let own = shared.dht.view(None).await?;
     let document = match query.scope {
         Scope::Own => RingDocument {
@@ -97,6 +101,24 @@ pub(super) async fn ring<D: Dht>(
         }
     };
     Ok(json(&document))
+}
+
+/// Who is no member sees no ring: what it sees, itself alone, must not be taken for one.
+fn refuse_outsiders(status: &HostStatus) -> Result<(), Problem> {
+    let why = match status.node.state {
+        NodeState::Joining => "it has not joined yet",
+        NodeState::Lost => "it is cut off from every other member and joins again",
+        NodeState::Left => "it has left",
+        NodeState::Joined | NodeState::Leaving => match status.duplicate {
+            Some(other) if other.refused => {
+                "the members refuse it, because another process with its certificate started later"
+            }
+            Some(_) | None => return Ok(()),
+        },
+    };
+    Err(Problem::not_member(format!(
+        "this node is no member of the ring: {why}; see `dht-cli status`, or ask a member"
+    )))
 }
 
 /// A walk over everybody that somebody names.

@@ -50,6 +50,10 @@ fn add_status(to: &mut Registry, status: &HostStatus) {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     let expires = signed_seconds_until(status.certificate_expires);
+    let duplicate_seen = status
+        .duplicate
+        .and_then(|other| other.seen.duration_since(SystemTime::UNIX_EPOCH).ok())
+        .unwrap_or_default();
     let gauges = [
         (
             "members",
@@ -106,6 +110,16 @@ fn add_status(to: &mut Registry, status: &HostStatus) {
             "incarnation",
             "Which start of the process this is",
             node.me.incarnation.into(),
+        ),
+        (
+            "superseded",
+            "1 while members refuse this node for another process with its certificate",
+            status.duplicate.is_some_and(|other| other.refused).into(),
+        ),
+        (
+            "duplicate_seen_timestamp_seconds",
+            "When another process with this node's certificate was last noticed; 0 if never",
+            saturate(duplicate_seen.as_secs()),
         ),
         (
             "certificate_expiry_timestamp_seconds",
