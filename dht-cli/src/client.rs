@@ -172,7 +172,7 @@ impl Client {
             .map_err(|error| {
                 Stop::failed(format!(
                     "no secure connection to {}: {error}; check --ca, --cert, --key and --crl \
-                 against the node's cluster",
+                 against the node's cluster, and whether that port speaks TLS (if not, http://)",
                     self.authority
                 ))
             })?;
@@ -187,6 +187,13 @@ impl Client {
             let text = format!("the connection to {} broke: {error}", self.authority);
             if error.is_parse() {
                 return Stop::failed(format!("{text}; is that port a node's HTTP API?"));
+            }
+            if error.is_incomplete_message() {
+                // Its other ports end like this, and one with TLS.
+                return Stop::unavailable(format!(
+                    "{text}; retrying is safe, if that port is a node's HTTP API (https:// where \
+                     it speaks TLS)"
+                ));
             }
             Stop::unavailable(format!("{text}; retrying is safe"))
         };
