@@ -31,7 +31,7 @@ use chord_net_quic::identity::{self, Identity, IdentityError, IdentityFiles};
 use chord_net_quic::{Node, NodeConfig, Shutdown, Stopped, StoreKind};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::level_filters::LevelFilter;
 
 use crate::config::{Loaded, Settings, StoreSetting};
