@@ -20,17 +20,20 @@ fn on_disk(dir: &Path, identity: &Identity, join: &[&Node]) -> NodeConfig {
 }
 
 /// Starts in a directory that was just given up, once it is free.
-async fn start(cluster: &Cluster, config: impl Fn() -> NodeConfig) -> Node {
+async fn attempt(cluster: &Cluster, config: impl Fn() -> NodeConfig) -> Result<Node, StartError> {
     loop {
         match Node::start_on(&cluster.threads, config()).await {
-            Ok(node) => {
-                joined(&node).await;
-                return node;
-            }
             Err(StartError::Locked(_)) => tokio::task::yield_now().await,
-            Err(other) => panic!("{other}"),
+            other => return other,
         }
     }
+}
+
+/// The same, and waits until it is a member.
+async fn start(cluster: &Cluster, config: impl Fn() -> NodeConfig) -> Node {
+    let node = attempt(cluster, config).await.expect("starts");
+    joined(&node).await;
+    node
 }
 
 async fn put(node: &Node, n: u32, value: &str) -> Version {
@@ -304,11 +307,14 @@ async fn an_emptied_store_is_announced_and_nothing_is_claimed_of_what_it_held() 
             );
             fs::remove_dir(&obstacle).expect("removed");
         }
-        let node = Node::start_on(&cluster.threads, again())
-            .await
-            .expect("starts");
+        // Nobody answers it, so it never has anything that is worth a mark.
+        let alone = || NodeConfig {
+            join: vec!["127.0.0.1:1".to_owned()],
+            ..again()
+        };
+        let node = attempt(&cluster, alone).await.expect("starts");
         node.kill();
-        assert_eq!(marks(dir.path()), 0, "this life has settled nothing yet");
+        assert_eq!(marks(dir.path()), 0);
         assert_eq!(log::lines(&announced).len(), 1, "{about}");
     }
 }
@@ -350,12 +356,9 @@ async fn a_damaged_memory_of_the_host_comes_with_the_remedy_which_costs_no_recor
     let path = dir.path().join("node.json");
     let text = fs::read_to_string(&path).expect("reads");
     fs::write(&path, &text[..text.len() / 2]).expect("writes");
-    let said = loop {
-        match Node::start_on(&cluster.threads, again()).await {
-            Err(StartError::Locked(_)) => tokio::task::yield_now().await,
-            Err(error @ StartError::Damaged { .. }) => break error.to_string(),
-            other => panic!("{other:?}"),
-        }
+    let said = match attempt(&cluster, again).await {
+        Err(error @ StartError::Damaged { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
     };
     let aside = dir.path().join("node.json.damaged");
     let remedy = format!("`mv {} {}`", path.display(), aside.display());
