@@ -19,6 +19,7 @@ pub mod ports;
 pub mod process;
 pub mod sources;
 pub mod tcp;
+pub mod tmpfs;
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
