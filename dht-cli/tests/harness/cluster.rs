@@ -40,13 +40,22 @@ pub struct Cluster {
     pub members: Vec<Member>,
     /// Further flags of every start.
     pub flags: Vec<String>,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 impl Cluster {
     /// An authority and `count` members with certificates and configurations; none runs yet.
     pub fn new(count: usize) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::make(count, Some(turn))
+    }
+
+    /// The same without waiting for other clusters: where nothing but the truth is measured.
+    pub fn beside(count: usize) -> Self {
+        Self::make(count, None)
+    }
+
+    fn make(count: usize, turn: Option<MutexGuard<'static, ()>>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         process::expect(
             dir.path(),
