@@ -32,12 +32,10 @@ impl World {
         let state = &mut self.hosts[host as usize];
         match state.trouble {
             Some(Trouble::Full { until, .. }) if until <= self.now => state.trouble = None,
-            Some(Trouble::Full { row, .. }) => {
-                if holds_values(&command) {
-                    self.ledger.fire(row);
-                    self.disturbed();
-                    return Err(StoreError::Full);
-                }
+            Some(Trouble::Full { row, .. }) if holds_values(&command) => {
+                self.ledger.fire(row);
+                self.disturbed();
+                return Err(StoreError::Full);
             }
             Some(Trouble::Failing { back, ending, row }) => {
                 let ending_now = Trouble::Failing {
@@ -58,7 +56,7 @@ impl World {
                 }
                 return Err(StoreError::Failed);
             }
-            None => {}
+            Some(Trouble::Full { .. }) | None => {}
         }
         Ok(self.change_disk(host, command))
     }

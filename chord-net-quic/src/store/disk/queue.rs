@@ -95,7 +95,7 @@ impl Queue {
     /// The next job, waited for no longer than `patience`.
     pub(super) fn take_within(&self, patience: Micros) -> Taken {
         let patience = clock::duration(patience);
-        let idle = |waiting: &mut Waiting| waiting.jobs.is_empty() && !waiting.closed;
+        let idle = |waiting: &mut Waiting| waiting.is_empty() && !waiting.closed;
         let (mut waiting, _) = self
             .filled
             .wait_timeout_while(self.lock(), patience, idle)
@@ -110,17 +110,6 @@ impl Queue {
     /// The next job, if there is one.
     pub(super) fn take_now(&self) -> Option<Job> {
         self.lock().pop()
-    }
-
-    /// The next job, waited for as long as that; `None` too once the queue is closed.
-    pub(super) fn take_within(&self, time: Micros) -> Option<Job> {
-        let waiting = self.lock();
-        let is_empty = |waiting: &mut Waiting| waiting.is_empty() && !waiting.closed;
-        let (mut waiting, _) = self
-            .filled
-            .wait_timeout_while(waiting, clock::duration(time), is_empty)
-            .unwrap_or_else(PoisonError::into_inner);
-        waiting.pop()
     }
 
     /// Jobs that wait.

@@ -13,7 +13,7 @@ use chord_core::time::{Instant, Micros, Now};
 
 use crate::clock;
 use crate::store::disk::fault::Fault;
-use crate::store::disk::queue::Job;
+use crate::store::disk::queue::{Job, Taken};
 use crate::store::disk::{FILL_MAX, Host};
 use crate::store::{Answered, Report, Room, Token};
 
@@ -145,7 +145,10 @@ impl Group {
                 None if self.tokens.len() < self.expected => {
                     let waited = clock::mono().since(self.began);
                     let left = Micros(GROUP_TIME.0.saturating_sub(waited.0));
-                    host.writes.take_within(left)?
+                    match host.writes.take_within(left) {
+                        Taken::Job(job) => job,
+                        Taken::Nothing | Taken::Closed => return None,
+                    }
                 }
                 None => host.writes.take_now()?,
             };
