@@ -1,7 +1,7 @@
 //! The scenarios that come with the simulator.
 
 /// Names and texts of all shipped scenarios.
-pub const SHIPPED: [(&str, &str); 12] = [
+pub const SHIPPED: [(&str, &str); 13] = [
     ("stable-ring", include_str!("../scenarios/stable-ring.toml")),
     ("crash-one", include_str!("../scenarios/crash-one.toml")),
     ("churn-24", include_str!("../scenarios/churn-24.toml")),
@@ -20,6 +20,10 @@ pub const SHIPPED: [(&str, &str); 12] = [
     ),
     ("short-lives", include_str!("../scenarios/short-lives.toml")),
     ("power-cuts", include_str!("../scenarios/power-cuts.toml")),
+    (
+        "leaping-clocks",
+        include_str!("../scenarios/leaping-clocks.toml"),
+    ),
     ("blackout", include_str!("../scenarios/blackout.toml")),
     (
         "disk-trouble",

@@ -87,6 +87,13 @@ const ROWS: &[Row] = &[
         set: &["work.records.count=10", "work.records.rate=10/s"],
         why: "finds owners that acknowledge alone, and holders that drop tombstones, on few keys",
     },
+    Row {
+        scenario: "leaping-clocks",
+        seeds: &[2, 13],
+        set: &[],
+        why: "an owner whose clock had leapt ahead kept its copy of a write that was refused, which \
+              later won over what had been acknowledged",
+    },
 ];
 
 /// Every shipped scenario runs with at least these.

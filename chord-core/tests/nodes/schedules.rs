@@ -49,6 +49,19 @@ pub(crate) fn read(world: &mut World, through: usize, key: &Key) -> Option<Bytes
     panic!("nobody can tell");
 }
 
+/// Whether a node owns a key's position, and would answer for it from its own disk.
+fn is_settled_owner(world: &World, n: usize, key: &Key) -> bool {
+    let status = world.nodes[n]
+        .as_ref()
+        .map(|node| node.status(Instant(world.now)));
+    status.is_some_and(|status| {
+        let owned = status
+            .owned
+            .is_some_and(|span| span.contains(key.position()));
+        owned && status.spans_unsettled == 0
+    })
+}
+
 fn holding(world: &World, key: &Key) -> Vec<usize> {
     let stores = 0..world.stores.len();
     stores
@@ -92,12 +105,13 @@ fn a_write_that_the_heir_missed_is_read_from_the_other_holder() {
     assert_eq!(world.owner_of(&key), heir);
 }
 
-/// The owner has sent a new version to its holders when a newcomer takes the span over from
-/// it. If the client is told that it is written, the new owner must show it; if not, either
-/// version may be there, but the same one to everybody from then on.
+/// The owner has a new version on its way to its holders when a newcomer takes the span over
+/// from it, and settles it before any of them has that version. If the client is told that it
+/// is written, the new owner must show it; if not, either version may be there, but the same
+/// one to everybody from then on.
 #[test]
 fn a_put_in_flight_while_a_newcomer_takes_over_is_not_lost_once_acknowledged() {
-    let mut acknowledged = 0;
+    let (mut acknowledged, mut overtaken) = (0, 0);
     for pause in 0..40 {
         let mut world = World::new(6);
         let key = key(1);
@@ -115,13 +129,30 @@ fn a_put_in_flight_while_a_newcomer_takes_over_is_not_lost_once_acknowledged() {
         assert!(matches!(world.outcome(old), Ok(Outcome::Written { .. })));
         let seeds = vec![peer(gateway).addr];
         world.command(newcomer, Command::Join { seeds });
-        (0..pause * 8).for_each(|_| {
+        (0..pause).for_each(|_| {
             world.step();
         });
-        // The owner's disk is slow: its own copy is in flight while it grants the span.
+        // Its own copy and those of its holders are in flight while it grants the span.
         world.stuck = Some(owner);
+        let sent = Rc::new(Cell::new(false));
+        let seen = sent.clone();
+        world.meddle = Some(Box::new(move |from, _, request| match request {
+            Request::Replicate { fresh: true, .. } if from == owner => {
+                seen.set(true);
+                Fate::Held
+            }
+            _ => Fate::Pass,
+        }));
         let new = world.command(gateway, write(&key, "new", Micros::ZERO));
-        world.run_for(Micros::from_millis(300));
+        // Shorter than any holder is waited for.
+        let until = world.now + 1_500_000;
+        while world.now < until && !is_settled_owner(&world, newcomer, &key) {
+            assert!(world.step());
+        }
+        let late = sent.get() && !world.is_over(new);
+        overtaken += u32::from(late && is_settled_owner(&world, newcomer, &key));
+        world.meddle = None;
+        world.deliver();
         world.release();
         let written = matches!(world.outcome(new), Ok(Outcome::Written { .. }));
         acknowledged += u32::from(written);
@@ -135,6 +166,10 @@ fn a_put_in_flight_while_a_newcomer_takes_over_is_not_lost_once_acknowledged() {
         assert_eq!(world.owner_of(&key), newcomer);
     }
     assert!(acknowledged > 10, "{acknowledged}");
+    assert!(
+        overtaken > 3,
+        "{overtaken}: settled before the copies arrived"
+    );
 }
 
 /// A holder is down while a value of long life is overwritten by one of short life. It comes

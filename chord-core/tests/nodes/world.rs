@@ -27,6 +27,8 @@ pub(crate) enum Fate {
     Lost,
     /// Its receiver says this and never sees it.
     Answer(Response),
+    /// It arrives when [`World::deliver`] lets it.
+    Held,
 }
 
 type Meddle = Box<dyn FnMut(usize, usize, &Request) -> Fate>;
@@ -47,6 +49,8 @@ pub(crate) struct World {
     /// Whose store was swept, and when.
     pub(crate) swept: Vec<(usize, u64)>,
     waiting: Vec<(OpId, StoreCommand)>,
+    /// Requests on their way for now.
+    held: Vec<(usize, Event)>,
     /// How far ahead the wall clock of each node is.
     pub(crate) ahead: Vec<u64>,
     asked: Option<(u64, Option<Response>)>,
@@ -94,6 +98,7 @@ impl World {
             stuck: None,
             swept: vec![],
             waiting: vec![],
+            held: vec![],
             ahead: vec![0; count],
             asked: None,
             restored: vec![Restored::default(); count],
@@ -255,19 +260,20 @@ impl World {
                     if let Fate::Answer(response) = fate {
                         let result = Ok(response);
                         self.queue.push((n, Event::Answer { op, result }));
-                    } else if matches!(fate, Fate::Pass) {
+                    } else if !matches!(fate, Fate::Lost) {
                         self.tickets += 1;
                         self.calls.insert(self.tickets, (n, op));
                         let ticket = Ticket(self.tickets);
-                        self.queue.push((
-                            target,
-                            Event::Request {
-                                ticket,
-                                from: me,
-                                terms,
-                                request,
-                            },
-                        ));
+                        let event = Event::Request {
+                            ticket,
+                            from: me,
+                            terms,
+                            request,
+                        };
+                        match fate {
+                            Fate::Held => self.held.push((target, event)),
+                            _ => self.queue.push((target, event)),
+                        }
                     }
                 }
                 Action::Store { op, command }
@@ -380,6 +386,11 @@ impl World {
         let distance = |n: &usize| key.position().distance(peer(*n).id);
         let owner = members.into_iter().min_by_key(distance);
         owner.expect("somebody lives")
+    }
+
+    /// What was held on its way arrives.
+    pub(crate) fn deliver(&mut self) {
+        self.queue.append(&mut self.held);
     }
 
     /// Lets the stuck store go on.

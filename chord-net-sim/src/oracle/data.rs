@@ -251,6 +251,13 @@ impl Data {
                 let detail = format!("{key:?} reads {version:?}, below {:?}", floor.version);
                 self.lost(key, tracked, &floor, detail)
             }
+            Some(floor) if same.is_some_and(|same| tracked.is_back(same, version, &floor)) => {
+                let detail = format!(
+                    "{key:?} reads {version:?}, a copy of what {:?} had replaced",
+                    floor.version
+                );
+                self.lost(key, tracked, &floor, detail)
+            }
             Some(floor) if version == floor.version && now > floor.expires_last => {
                 Judgement::Wrong(format!("{key:?} at {version:?} is read after its expiry"))
             }

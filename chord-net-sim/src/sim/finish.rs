@@ -244,11 +244,7 @@ impl World {
     pub(super) fn finally_read(&mut self, key: &Key, record: Option<&Record>) {
         match self.data.judge(key, record, self.now) {
             Judgement::Right => self.finish.records.readable += 1,
-            Judgement::LostExplained(detail) => {
-                self.finish.records.lost_explained += 1;
-                self.trace
-                    .tell(self.now, &format!("lost, explained: {detail}"));
-            }
+            Judgement::LostExplained(detail) => self.lost_explained(key, &detail),
             Judgement::LostUnexplained(detail) => {
                 self.finish.records.lost_unexplained += 1;
                 self.violate("lost-write", detail);
@@ -257,10 +253,23 @@ impl World {
         }
     }
 
+    /// What looked explained in the middle of a run must be so at its end: those who came back
+    /// with their disks explain nothing.
+    fn lost_explained(&mut self, key: &Key, detail: &str) {
+        self.finish.records.lost_explained += 1;
+        self.trace
+            .tell(self.now, &format!("lost, explained: {detail}"));
+        if !self.data.is_within_bound(key) {
+            let what = self.data.describe(key);
+            let detail = format!("{key:?}: the hosts that explain its loss came back: {what}");
+            self.violate("explained-bound", detail);
+        }
+    }
+
     /// A final read got none.
     pub(super) fn finally_unreadable(&mut self, gateway: u32, key: &Key, failure: Failure) {
         if self.data.is_explained(key) {
-            self.finish.records.lost_explained += 1;
+            self.lost_explained(key, "unreadable");
             return;
         }
         self.finish.records.lost_unexplained += 1;

@@ -138,6 +138,26 @@ fn a_version_behind_an_acknowledged_one_is_seen() {
 }
 
 #[test]
+fn a_copy_of_an_earlier_write_that_comes_back_under_a_new_version_is_a_loss() {
+    let mut data = written(b"v");
+    data.begun(&key(), 2, Some(sum(b"w")), [30, HOUR], 3);
+    let stored = record(b"v", 9);
+    // As long as the second is under way, the order of the two is open.
+    assert_eq!(data.judge(&key(), Some(&stored), 35), Judgement::Right);
+    let mut parted = data.clone();
+    for host in 0..3 {
+        data.stored(host, &key(), Some(version(6)), 31);
+        parted.stored(host, &key(), Some(version(6)), 31);
+    }
+    data.acknowledged(&key(), 2, version(6), 40, 3, true);
+    assert!(is_lost(&data.judge(&key(), Some(&stored), 41)));
+    let newer = record(b"w", 9);
+    assert_eq!(data.judge(&key(), Some(&newer), 41), Judgement::Right);
+    parted.acknowledged(&key(), 2, version(6), 40, 3, false);
+    assert_eq!(parted.judge(&key(), Some(&stored), 41), Judgement::Right);
+}
+
+#[test]
 fn losing_a_majority_at_once_explains_a_loss_and_losing_fewer_does_not() {
     let mut data = written(b"v");
     data.died(0, true, &ring(), 20);
@@ -208,9 +228,11 @@ fn a_loss_explained_by_hosts_that_came_back_exceeds_the_bound() {
     data.died(1, false, &ring(), 20);
     let judged = data.judge(&key(), None, 21);
     assert!(matches!(judged, Judgement::LostExplained(_)), "{judged:?}");
+    assert!(data.is_within_bound(&key()));
     data.returned(0, 22);
     data.returned(1, 22);
     assert_eq!(data.bound(23), 0);
+    assert!(!data.is_within_bound(&key()));
 }
 
 #[test]

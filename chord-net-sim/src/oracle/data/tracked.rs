@@ -77,4 +77,27 @@ impl Tracked {
             .filter(|(host, held)| **held >= version && live(**host));
         held.count()
     }
+
+    /// Whether a version above the floor is only another copy of a write that was
+    /// acknowledged before the one at the floor began: a retry or a duplicate overwrote it.
+    /// Two sides of a partition may do that to each other.
+    pub(super) fn is_back(&self, attempt: &Attempt, version: Version, floor: &Floor) -> bool {
+        let AttemptState::Acknowledged {
+            version: first,
+            at,
+            calm: true,
+        } = attempt.state
+        else {
+            return false;
+        };
+        let later = |other: &Attempt| match other.state {
+            AttemptState::Acknowledged {
+                version,
+                calm: true,
+                ..
+            } => version == floor.version && at < other.begun,
+            AttemptState::Acknowledged { .. } | AttemptState::Open | AttemptState::Void => false,
+        };
+        first < floor.version && floor.version < version && self.attempts.iter().any(later)
+    }
 }

@@ -162,6 +162,13 @@ impl Data {
         due.count() as u64
     }
 
+    /// Whether the deaths of the whole run can have lost this record.
+    #[must_use]
+    pub fn is_within_bound(&self, key: &Key) -> bool {
+        let tracked = self.keys.get(key);
+        tracked.is_some_and(|tracked| self.may_be_lost(key, tracked))
+    }
+
     fn may_be_lost(&self, key: &Key, tracked: &Tracked) -> bool {
         let Some(floor) = tracked.floor else {
             return false;
