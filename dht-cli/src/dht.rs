@@ -144,7 +144,7 @@ pub fn failure_text(failure: Failure, asked: Asked) -> String {
             "the stored version is another one; nothing was written".to_owned()
         }
         (Failure::Invalid, _) => "the ring does not accept this request".to_owned(),
-        (Failure::Full, _) => "a disk is full; nothing was written".to_owned(),
+        (Failure::Full, _) => format!("a disk is full; {unsure}, once there is room"),
         (Failure::Storage, Asked::Write) => "a disk failed; the write may survive".to_owned(),
         (Failure::Storage, Asked::Read) => {
             "a disk failed, and its node leaves the ring; ask again".to_owned()
@@ -196,6 +196,9 @@ mod tests {
                 "{said}"
             );
         }
+        // Others may have stored what the owner has no room for.
+        let said = failure_text(Failure::Full, Asked::Write);
+        assert!(said.contains("the write may survive"), "{said}");
         let said = failure_text(Failure::Conflict { stored }, Asked::Write);
         assert!(said.contains("nothing was written"), "{said}");
     }
