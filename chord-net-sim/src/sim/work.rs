@@ -326,10 +326,12 @@ impl World {
                     return;
                 }
                 let named = crate::host::index_of(owner.addr);
-                format!(
+                let wrong = format!(
                     "host {gateway}: {target:?} is owned by {owners:?}, not by host {named} \
                      ({answer:?})"
-                )
+                );
+                self.trace.tell(self.now, &wrong);
+                wrong
             }
             Ok(other) => {
                 counts.failed += 1;
