@@ -45,6 +45,14 @@ impl Node {
             cx.refuse(ticket, Refusal::Settling);
             return;
         };
+        let newcomer = Id::between(owned.after, after, from.id);
+        if owned.after != from.id && newcomer && self.repair.excluded.contains(&from) {
+            // Yielded already, and somebody came in before it since.
+            self.grant_floor = None;
+            self.own(cx, after, None, false);
+            cx.reply(ticket, Response::Done);
+            return;
+        }
         if owned.after != from.id {
             // Yielded already, or somebody between us has not yielded yet.
             let have = owned.contains(from.id) && !owned.is_whole();

@@ -163,6 +163,10 @@ impl Node {
         };
         let alone = successors.is_none_or(|list| list.is_empty());
         match predecessor {
+            // It stands behind us too, but leaves: its heir owns our position already.
+            Some(before) if Id::between(self.me.id, before.id, owner.id) && !alone => {
+                self.join_behind_owner(cx, before);
+            }
             Some(before) if before.id != self.me.id && !alone => self.join_behind(cx, before),
             _ if alone => self.join_behind(cx, owner),
             _ => self.join_failed(cx),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! me ── Yield(after) ──▶ heir         the first successor that stays owns my span, unsettled
+//!    ── Yield(new.id) ─▶ heir         somebody came in before me: that part is the newcomer's
 //!    ── Offer(heads) ──▶ each owner   what lacks is sent, until all is confirmed
 //!    ── Leave ─────────▶ neighbours   treat me as dead; adopt no pointer from me
 //! ```
@@ -39,6 +40,8 @@ pub(crate) struct Leaving {
     deadline: Instant,
     pub(crate) former: Option<Span>,
     heir: Option<Peer>,
+    /// What the heir was last told, and confirmed, to own up to this node.
+    yielded: Option<Id>,
     /// Members that leave too, or do not answer.
     pub(crate) refused: Vec<Id>,
     /// Nobody takes anything: count what remains.
@@ -82,19 +85,14 @@ impl Node {
             self.tasks.stop(task);
         }
         for queued in core::mem::take(&mut self.queued) {
-            self.turn_away(
-                cx,
-                queued.asker,
-                Refusal::NotOwner {
-                    hint: self.ring.head(),
-                },
-            );
+            self.turn_away(cx, queued.asker, Refusal::Leaving);
         }
         self.leaving = Some(Leaving {
             ticket,
             deadline: cx.now.mono + self.config.leave_timeout,
             former,
             heir: None,
+            yielded: None,
             refused: Vec::new(),
             given_up: !member,
             page: Vec::new(),
@@ -136,6 +134,12 @@ impl Node {
         } else {
             self.offer_page(cx);
         }
+    }
+
+    /// Whether this node owned a position until it began to leave.
+    pub(crate) fn has_given_away(&self, position: Id) -> bool {
+        let former = self.leaving.as_ref().and_then(|leaving| leaving.former);
+        former.is_some_and(|former| former.contains(position))
     }
 
     pub(crate) fn again_soon(&mut self, cx: &mut Cx) {
@@ -183,19 +187,72 @@ impl Node {
         let Some(leaving) = &mut self.leaving else {
             return;
         };
+        let within = |peer: &Peer| {
+            let former = leaving.former.filter(|former| former.contains(peer.id));
+            former.is_some_and(|former| former.after != peer.id) && peer.id != self.me.id
+        };
+        let newcomer = self.ring.predecessor().filter(within);
         match result {
             Ok(Response::Done) => {
                 leaving.heir = Some(peer);
+                leaving.yielded = leaving.former.map(|former| former.after);
                 leaving.busy = false;
                 self.leave_step(cx);
             }
             Ok(Response::Refused(Refusal::Settling)) => self.again_soon(cx),
             Err(CallError::TimedOut | CallError::Overloaded) => self.again_soon(cx),
+            Ok(Response::Refused(Refusal::Invalid)) if let Some(nearer) = newcomer => {
+                // It knows of somebody in what we give away: that part is not ours to give.
+                leaving.former = Some(Span::new(nearer.id, self.me.id));
+                self.again_soon(cx);
+            }
             Ok(_) | Err(_) => {
                 leaving.refused.push(peer.id);
                 self.again_soon(cx);
             }
         }
+    }
+
+    // ---- somebody comes in before this node --------------------------------------------
+
+    /// The predecessor notified us, who own nothing any more: what lies behind it is not the
+    /// heir's. Once the heir knows, the newcomer is granted it; until then the heir owns it.
+    pub(crate) fn share_with_newcomer(&mut self, cx: &mut Cx, newcomer: Peer) {
+        let Some(leaving) = &self.leaving else { return };
+        let (Some(heir), Some(former)) = (leaving.heir, leaving.former) else {
+            return;
+        };
+        if leaving.given_up || former.after == newcomer.id || !former.contains(newcomer.id) {
+            return;
+        }
+        let request = Request::Yield { after: newcomer.id };
+        self.call(cx, heir, request, Class::Ring, Then::Shared { newcomer });
+    }
+
+    pub(crate) fn shared(
+        &mut self,
+        cx: &mut Cx,
+        heir: Peer,
+        newcomer: Peer,
+        result: Result<Response, CallError>,
+    ) {
+        let (Some(leaving), Ok(Response::Done)) = (&mut self.leaving, result) else {
+            return;
+        };
+        let former = leaving.former.filter(|span| span.contains(newcomer.id));
+        if leaving.heir != Some(heir) || former.is_none() {
+            return;
+        }
+        leaving.former = Some(Span::new(newcomer.id, self.me.id));
+        leaving.yielded = Some(newcomer.id);
+        // The granting answer goes out with its next notification.
+        self.tell(cx, newcomer, Request::Stabilise);
+    }
+
+    /// Whether the heir owns, of what was ours, only what lies behind `newcomer`.
+    pub(crate) fn has_shared_with(&self, newcomer: Peer) -> bool {
+        let leaving = self.leaving.as_ref();
+        leaving.is_some_and(|leaving| leaving.yielded == Some(newcomer.id))
     }
 
     // ---- page by page ------------------------------------------------------------------
@@ -294,6 +351,12 @@ impl Node {
             Ok(Response::Offered { verdicts }) if verdicts.len() == heads.len() => verdicts,
             Ok(Response::Refused(Refusal::Leaving | Refusal::NotMember { .. })) => {
                 leaving.refused.push(owner.id);
+                leaving.heir.take_if(|heir| heir.id == owner.id);
+                self.again_soon(cx);
+                return;
+            }
+            // The heir has given our part to somebody between us: that one inherits it.
+            Ok(Response::Refused(Refusal::NotOwner { .. })) => {
                 leaving.heir.take_if(|heir| heir.id == owner.id);
                 self.again_soon(cx);
                 return;

@@ -142,11 +142,19 @@ impl Node {
             self.turn_away(cx, asker, Refusal::Settling);
             return;
         }
-        let hint = self
-            .ring
-            .predecessor()
-            .filter(|p| *p != self.me && !self.contacts.is_dead(*p, cx.now.mono));
-        self.turn_away(cx, asker, Refusal::NotOwner { hint });
+        let refusal = self.not_ours(position, cx.now.mono);
+        self.turn_away(cx, asker, refusal);
+    }
+
+    /// Why this node does not answer for a position, and where to ask instead. What it has given
+    /// away by leaving lies behind it, with its heir; anything else before it.
+    pub(crate) fn not_ours(&self, position: Id, now: Instant) -> Refusal {
+        if self.has_given_away(position) {
+            return Refusal::Leaving;
+        }
+        let alive = |peer: &Peer| *peer != self.me && !self.contacts.is_dead(*peer, now);
+        let hint = self.ring.predecessor().filter(alive);
+        Refusal::NotOwner { hint }
     }
 
     /// Whether the owner of a position may have died, with this node next in line. Starts to

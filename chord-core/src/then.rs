@@ -164,6 +164,8 @@ pub(crate) enum Then {
     StraysRead { to: Peer },
     /// `Yield` to an heir.
     Yielded,
+    /// `Yield` to the heir of what is behind a newcomer.
+    Shared { newcomer: Peer },
     /// A page of own heads, while leaving.
     LeaveListed,
     /// Heads were offered, while leaving.
@@ -244,6 +246,7 @@ impl Then {
                 | Self::Hop { .. }
                 | Self::Farewell
                 | Self::Yielded
+                | Self::Shared { .. }
         )
     }
 }
@@ -292,6 +295,7 @@ impl Node {
             Then::Pushed { round, at, count } => self.pushed(cx, round, at, count, result),
             Then::StraysOffered { heads } => self.strays_offered(cx, peer, heads, result),
             Then::Yielded => self.yielded(cx, peer, result),
+            Then::Shared { newcomer } => self.shared(cx, peer, newcomer, result),
             Then::LeaveOffered { heads } => self.leave_offered(cx, peer, heads, result),
             Then::LeaveSent => self.leave_sent(cx),
             Then::Bequeathed => self.bequeathed(cx, peer, result),
@@ -425,6 +429,7 @@ impl Node {
             | Then::Pushed { .. }
             | Then::StraysOffered { .. }
             | Then::Yielded
+            | Then::Shared { .. }
             | Then::LeaveOffered { .. }
             | Then::LeaveSent
             | Then::Bequeathed

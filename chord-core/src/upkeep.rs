@@ -259,11 +259,14 @@ impl Node {
             }
         }
         let predecessor = self.ring.predecessor();
-        let mine = predecessor.is_some_and(|predecessor| predecessor.id == notifier.id)
-            && self
-                .spans
-                .owned()
-                .is_some_and(|span| span.after == notifier.id);
+        let named = predecessor.is_some_and(|predecessor| predecessor.id == notifier.id);
+        if named {
+            self.share_with_newcomer(cx, notifier);
+        }
+        let owned = self.spans.owned();
+        let mine = named
+            && (owned.is_some_and(|span| span.after == notifier.id)
+                || self.has_shared_with(notifier));
         let granted = mine.then_some(self.grant_floor.unwrap_or(self.me));
         Response::Notified {
             predecessor,

@@ -359,7 +359,7 @@ impl Node {
                 Response::Got { record }
             }
             // Granted away meanwhile: the new owner may not have met this version.
-            _ if !owned => Response::Refused(Refusal::NotOwner { hint: None }),
+            _ if !owned => Response::Refused(self.not_ours(position, cx.now.mono)),
             _ => {
                 let version = record.header.version;
                 if self.writes.get(key).is_some_and(|writing| writing.fresh) {

@@ -2,9 +2,10 @@
 //! where it belongs, and nowhere else.
 
 use chord_core::event::{Command, Outcome};
+use chord_core::message::Request;
 use chord_core::time::Micros;
 
-use super::world::{World, key, peer, put};
+use super::world::{Fate, World, key, peer, put};
 
 const RECORDS: usize = 200;
 const COPIES: usize = 3;
@@ -71,4 +72,89 @@ fn the_number_of_copies_is_exact_after_ten_joins_and_leaves() {
     world.run_for(Micros::from_secs(300));
     assert_eq!(members(&world).len(), 6);
     assert_exact(&world);
+}
+
+/// Nodes 0 to 5 with records, of which the one behind node 6 leaves and gets nothing across;
+/// node 6 has come in before it and had three seconds. `early`: it came before the leaver could
+/// yield to its heir. The world, the leaver, and the ticket of its leave.
+fn newcomer_before_a_leaver(early: bool) -> (World, usize, u64) {
+    const NEWCOMER: usize = 6;
+    let mut world = World::new(NEWCOMER + 1);
+    let enter = |world: &mut World, n: usize| {
+        let seeds = (n > 0).then(|| peer(n - 1).addr).into_iter().collect();
+        let ticket = world.command(n, Command::Join { seeds });
+        world.outcome(ticket).expect("joins");
+    };
+    for n in 0..NEWCOMER {
+        enter(&mut world, n);
+        world.run_for(Micros::from_secs(5));
+    }
+    world.run_for(Micros::from_secs(60));
+    for n in 0..RECORDS {
+        let ticket = world.command(n % NEWCOMER, put(n));
+        assert!(matches!(world.outcome(ticket), Ok(Outcome::Written { .. })));
+    }
+    let behind = |n: &usize| peer(NEWCOMER).id.distance(peer(*n).id);
+    let leaver = (0..NEWCOMER).min_by_key(behind).expect("five others");
+    world.meddle = Some(Box::new(move |from, _, request| match request {
+        Request::Offer { .. } if from == leaver => Fate::Lost,
+        Request::Yield { .. } if from == leaver && early => Fate::Held,
+        _ => Fate::Pass,
+    }));
+    let leave = world.command(leaver, Command::Leave);
+    world.run_for(Micros::from_millis(500));
+    enter(&mut world, NEWCOMER);
+    world.run_for(Micros::from_secs(2));
+    if early {
+        world.meddle = Some(Box::new(move |from, _, request| match request {
+            Request::Offer { .. } if from == leaver => Fate::Lost,
+            _ => Fate::Pass,
+        }));
+        world.deliver();
+    }
+    world.run_for(Micros::from_secs(3));
+    assert!(!world.is_over(leave), "the leaver gets nothing across");
+    (world, leaver, leave)
+}
+
+/// The heir of a leaver owns its span, and would own that of the newcomer on until the
+/// goodbye, up to half a minute later.
+#[test]
+fn a_newcomer_before_a_leaver_is_granted_its_span_while_that_one_still_hands_over() {
+    for early in [false, true] {
+        let (mut world, leaver, leave) = newcomer_before_a_leaver(early);
+        let mut its_own = 0;
+        for n in 0..RECORDS {
+            let owner = World::owner_among(&key(n), (0..7).filter(|m| *m != leaver));
+            let asker = (owner + 1 + n % 6) % 7;
+            let target = key(n).position();
+            let ticket = world.command(asker, Command::Lookup { target });
+            let Ok(Outcome::Owner { owner: named, .. }) = world.outcome(ticket) else {
+                panic!("nobody owns record {n}, asked by {asker}");
+            };
+            assert_eq!(named.id, peer(owner).id, "record {n}, early: {early}");
+            its_own += usize::from(owner == 6);
+            let asked = world.now;
+            let ticket = world.command(
+                (n + 1) % 7,
+                Command::Get {
+                    key: key(n),
+                    quorum: true,
+                },
+            );
+            let got = world.outcome(ticket);
+            let found = matches!(got, Ok(Outcome::Got { record: Some(_) }));
+            assert!(found, "record {n}: {got:?}");
+            let took = Micros(world.now - asked);
+            assert!(took < Micros::from_millis(100), "record {n}: {took:?}");
+        }
+        assert!(its_own > 0, "it owns some of the records");
+        world.meddle = None;
+        let left = world.outcome(leave);
+        let all = matches!(left, Ok(Outcome::Left { remaining: 0, .. }));
+        assert!(all, "{left:?}");
+        world.nodes[leaver] = None;
+        world.run_for(Micros::from_secs(300));
+        assert_exact(&world);
+    }
 }

@@ -6,8 +6,7 @@
 //! names. It is **excused** only if each of them is:
 //!
 //! * *entering*: no owner had granted it its span yet at some instant of the lookup, so the
-//!   one behind it still owned that span ([`ENTRY_MAX`] at most; [`LEAVE_MAX`] where it came in
-//!   before one that leaves, which has given its span to its heir and can grant nothing);
+//!   one behind it still owned that span ([`ENTRY_MAX`] at most);
 //! * *suspected*: alive, but somebody had just taken it for dead ([`SUSPICION_MAX`]): the named
 //!   one, or one behind it, whose list and notifications then pass it over too;
 //! * *apart*: messages between it and the named one, the predecessor of that one, or the one
@@ -27,8 +26,6 @@ use super::data::Ring;
 /// How long the span of a newcomer may stay with the one behind it, in microseconds: a lost
 /// notification is repeated by the next stabilisation but one.
 pub const ENTRY_MAX: u64 = 10_000_000;
-/// How long a leave may take, in microseconds: its deadline and the goodbye.
-pub const LEAVE_MAX: u64 = 35_000_000;
 /// How long a live peer may be taken for dead, in microseconds: the core believes a death for
 /// 30 s, and the next stabilisation puts it right.
 pub const SUSPICION_MAX: u64 = 35_000_000;
@@ -106,8 +103,6 @@ struct Entry {
 #[derive(Clone, Default, Debug)]
 pub struct Owners {
     entries: BTreeMap<u32, Entry>,
-    /// When a host was told to leave.
-    leaving: BTreeMap<u32, u64>,
     /// When somebody last took a host for dead, although it was alive.
     suspicions: BTreeMap<u32, u64>,
     splits: Vec<Split>,
@@ -136,11 +131,6 @@ impl Owners {
         if let Some(entry) = self.entries.get_mut(&host) {
             entry.gone = Some(now);
         }
-    }
-
-    /// A host hands over from now on, and then leaves.
-    pub fn leaving(&mut self, host: u32, now: u64) {
-        self.leaving.insert(host, now);
     }
 
     /// Somebody takes `whom`, who is alive, for dead.
@@ -213,13 +203,10 @@ impl Owners {
 
     /// Why this member may have been skipped.
     fn excuse(&self, host: u32, naming: &Naming) -> Answer {
-        let leaver = naming.behind.and_then(|behind| self.leaving.get(&behind));
-        let leaves = leaver.is_some_and(|since| naming.begun <= since.saturating_add(LEAVE_MAX));
-        let most = if leaves { LEAVE_MAX } else { ENTRY_MAX };
         let entering = self.entries.get(&host).is_some_and(|entry| {
             let until = entry.granted.unwrap_or(u64::MAX);
             entry.joined > naming.begun
-                || naming.begun <= until.min(entry.joined.saturating_add(most))
+                || naming.begun <= until.min(entry.joined.saturating_add(ENTRY_MAX))
         });
         if entering {
             return Answer::Entering;
@@ -302,22 +289,6 @@ mod tests {
         assert_eq!(owners.judge(&ring, &naming(3)), Answer::Suspected);
         owners.gone(3, BEGUN - 10);
         assert_eq!(owners.judge(&ring, &naming(3)), Answer::WrongGone);
-    }
-
-    #[test]
-    fn a_newcomer_before_a_leaver_is_granted_nothing_until_that_one_is_gone() {
-        let (mut owners, ring) = world();
-        owners.joined(2, BEGUN - LEAVE_MAX + 1_000);
-        let behind = |behind| Naming {
-            behind: Some(behind),
-            ..naming(3)
-        };
-        assert_eq!(owners.judge(&ring, &behind(4)), Answer::Wrong);
-        owners.leaving(4, BEGUN - LEAVE_MAX);
-        assert_eq!(owners.judge(&ring, &behind(4)), Answer::Entering);
-        assert_eq!(owners.judge(&ring, &behind(1)), Answer::Wrong);
-        owners.leaving(4, BEGUN - LEAVE_MAX - 1);
-        assert_eq!(owners.judge(&ring, &behind(4)), Answer::Wrong);
     }
 
     #[test]

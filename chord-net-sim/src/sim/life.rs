@@ -193,7 +193,6 @@ impl World {
         self.trace
             .tell(self.now, &format!("host {host} is told to leave"));
         self.hosts[host as usize].leaving = true;
-        self.owners.leaving(host, self.now);
         self.disturbed();
         // It is no principal from now on, although it still answers.
         self.premises.failed();
