@@ -35,6 +35,9 @@ const PUSH_BATCH: usize = 512;
 const PUSH_BYTES: u32 = 256 << 10;
 /// Batches on their way to one holder: while one is stored there, the next is read here.
 const PUSHES: u8 = 2;
+/// Calls in a row that may be lost: a message on its way is, now and then, and a comparison of
+/// many steps must not begin anew for each.
+const LOST_MAX: u8 = 1;
 /// What a comparison may take before anything has come of it.
 const GRACE: Micros = Micros::from_secs(20);
 /// How much longer for each of our own heads that was compared.
@@ -61,6 +64,8 @@ pub(crate) struct Compare {
     push: Vec<Key>,
     /// Batches of `push` being read or on their way.
     pushes: u8,
+    /// Calls in a row that were not answered.
+    unanswered: u8,
     surplus: Vec<Head>,
     pub(crate) pulled: u64,
     /// Copies that it was found to lack, and how many of them it has stored since.
@@ -128,6 +133,7 @@ impl Compare {
             want: Vec::new(),
             push: Vec::new(),
             pushes: 0,
+            unanswered: 0,
             surplus: Vec::new(),
             pulled: 0,
             missing: 0,
@@ -249,6 +255,13 @@ impl Node {
         result: Result<Response, CallError>,
     ) {
         let whole = self.repair.span(round) == Some(span);
+        if self.is_to_be_asked_again(cx, round, at, &result) {
+            if let Some(compare) = self.repair.compare(round, at) {
+                compare.todo.push(span);
+            }
+            self.compare_step(cx, round, at);
+            return;
+        }
         let Ok(Response::Sums { sums, mark }) = result else {
             self.compare_failed(cx, round, at);
             return;
@@ -310,6 +323,24 @@ impl Node {
         self.end_round_if_over(cx);
     }
 
+    /// Counts the calls in a row that got no answer, of one who is not dead: true if this one
+    /// is to be repeated.
+    fn is_to_be_asked_again(
+        &mut self,
+        cx: &Cx,
+        round: u64,
+        at: u8,
+        result: &Result<Response, CallError>,
+    ) -> bool {
+        let lost = matches!(result, Err(CallError::TimedOut | CallError::Unreachable));
+        let dead = |peer: Peer| self.contacts.is_dead(peer, cx.now.mono);
+        let Some(compare) = self.repair.compare(round, at) else {
+            return false;
+        };
+        compare.unanswered = if lost { compare.unanswered + 1 } else { 0 };
+        lost && compare.unanswered <= LOST_MAX && !dead(compare.peer)
+    }
+
     fn compare_failed(&mut self, cx: &mut Cx, round: u64, at: u8) {
         let Some(compare) = self.repair.compare(round, at) else {
             return;
@@ -337,6 +368,10 @@ impl Node {
         result: Result<Response, CallError>,
     ) {
         let whole = self.repair.span(round);
+        if self.is_to_be_asked_again(cx, round, at, &result) {
+            self.compare_step(cx, round, at);
+            return;
+        }
         let Ok(Response::Heads { heads, more, mark }) = result else {
             self.compare_failed(cx, round, at);
             return;
@@ -447,6 +482,10 @@ impl Node {
         wanted: u16,
         result: Result<Response, CallError>,
     ) {
+        if self.is_to_be_asked_again(cx, round, at, &result) {
+            self.compare_step(cx, round, at);
+            return;
+        }
         let Ok(Response::Fetched { records, .. }) = result else {
             self.compare_failed(cx, round, at);
             return;
@@ -533,12 +572,12 @@ impl Node {
             self.compare_step(cx, round, at);
             return;
         }
-        let count = records.len() as u64;
+        let keys = records.iter().map(|record| record.key.clone()).collect();
         let request = Request::Replicate {
             records,
             fresh: false,
         };
-        let then = Then::Pushed { round, at, count };
+        let then = Then::Pushed { round, at, keys };
         self.call_until(cx, peer, request, Class::Repair, 0, deadline, then);
     }
 
@@ -547,13 +586,21 @@ impl Node {
         cx: &mut Cx,
         round: u64,
         at: u8,
-        count: u64,
+        keys: Vec<Key>,
         result: Result<Response, CallError>,
     ) {
         self.push_ended(round, at);
+        if self.is_to_be_asked_again(cx, round, at, &result) {
+            if let Some(compare) = self.repair.compare(round, at) {
+                compare.push.extend(keys);
+            }
+            self.compare_step(cx, round, at);
+            return;
+        }
         match result {
             Ok(Response::Replicated { newer }) => {
                 if let Some(compare) = self.repair.compare(round, at) {
+                    let count = keys.len() as u64;
                     compare.delivered = compare.delivered.saturating_add(count);
                     compare.withheld |= !newer.is_empty();
                 }

@@ -151,7 +151,7 @@ pub(crate) enum Then {
     /// Records to push were read.
     PushRead { round: u64, at: u8, keys: Vec<Key> },
     /// `Replicate` to a holder that lacks something.
-    Pushed { round: u64, at: u8, count: u64 },
+    Pushed { round: u64, at: u8, keys: Vec<Key> },
 
     // -- moving --
     /// A sweep ended.
@@ -292,7 +292,7 @@ impl Node {
             Then::Summed { round, at, span } => self.summed(cx, round, at, span, result),
             Then::Listed { round, at, after } => self.listed(cx, round, at, after, result),
             Then::Fetched { round, at, wanted } => self.fetched(cx, round, at, wanted, result),
-            Then::Pushed { round, at, count } => self.pushed(cx, round, at, count, result),
+            Then::Pushed { round, at, keys } => self.pushed(cx, round, at, keys, result),
             Then::StraysOffered { heads } => self.strays_offered(cx, peer, heads, result),
             Then::Yielded => self.yielded(cx, peer, result),
             Then::Shared { newcomer } => self.shared(cx, peer, newcomer, result),

@@ -5,5 +5,6 @@ mod insiders;
 mod misses;
 mod moves;
 mod pair;
+mod repairs;
 mod schedules;
 mod world;

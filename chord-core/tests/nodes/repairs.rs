@@ -1,0 +1,69 @@
+//! Rounds of repair on links that lose messages.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use chord_core::event::Outcome;
+use chord_core::id::Span;
+use chord_core::message::Request;
+use chord_core::time::Micros;
+
+use super::world::{Fate, World, key, peer, put};
+
+const RECORDS: usize = 300;
+
+/// A comparison takes many calls, each of which may be lost. If every loss began it anew, two
+/// messages in a hundred would spoil most rounds, and a holder that spoils some in a row is
+/// waived until the next period.
+#[test]
+fn a_lost_call_of_a_comparison_is_repeated_and_the_round_goes_on() {
+    let mut world = World::ring(3);
+    for n in 0..RECORDS {
+        let ticket = world.command(n % 3, put(n));
+        let outcome = world.outcome(ticket);
+        assert!(matches!(outcome, Ok(Outcome::Written { .. })), "{n}");
+    }
+    world.run_for(Micros::from_secs(5));
+    let owned = |n: &usize| World::owner_among(&key(*n), 0..3) == 0;
+    let missing: Vec<_> = (0..RECORDS).filter(owned).take(6).map(key).collect();
+    assert!(missing.len() > 5, "node 0 owns some of the records");
+    let without = |world: &World| missing.iter().any(|key| !world.stores[1].contains_key(key));
+    for key in &missing {
+        world.stores[1].remove(key);
+    }
+    // Of each kind of call from the owner to the holder, the second is lost.
+    let counts = Rc::new(RefCell::new([0_usize; 3]));
+    let whole: Rc<RefCell<Vec<Span>>> = Rc::default();
+    let (counted, seen) = (counts.clone(), whole.clone());
+    world.meddle = Some(Box::new(move |from, to, request| {
+        let kind = match request {
+            _ if (from, to) != (0, 1) => return Fate::Pass,
+            Request::Sums { span } => {
+                seen.borrow_mut().push(*span);
+                0
+            }
+            Request::List { .. } => 1,
+            Request::Replicate { fresh: false, .. } => 2,
+            _ => return Fate::Pass,
+        };
+        let mut counts = counted.borrow_mut();
+        counts[kind] += 1;
+        if counts[kind] == 2 && kind < 2 || counts[kind] == 1 && kind == 2 {
+            Fate::Lost
+        } else {
+            Fate::Pass
+        }
+    }));
+    let begun = world.now;
+    while without(&world) {
+        assert!(world.now < begun + 120_000_000, "never repaired");
+        assert!(world.step());
+    }
+    let counts = counts.borrow();
+    assert!(counts.iter().all(|&count| count > 1), "{counts:?}");
+    let whole = whole.borrow();
+    let first = whole[0];
+    assert_eq!(first.upto, peer(0).id);
+    let rounds = whole.iter().filter(|span| **span == first).count();
+    assert_eq!(rounds, 1, "the round began anew: {counts:?}");
+}
