@@ -7,7 +7,9 @@
 //! ```
 //!
 //! So the cost follows the difference. Where most parts differ, as with a holder that is
-//! new, the span is listed at once.
+//! new, the span is listed at once. A few hundred differences make most parts of a large span
+//! differ too: if a short first page shows that hardly any record does, as with a holder that
+//! was away for a moment, the rest is compared by sums after all.
 //!
 //! A holder that answers is waited for as long as its answers get somewhere: a comparison
 //! has [`GRACE`], and [`GRACE_EACH`] more for every head that was of use. One that drips, or
@@ -27,6 +29,12 @@ use crate::sums::{self, PartSum};
 use crate::then::{Then, heads, page};
 use crate::time::{Instant, Micros};
 
+/// The first page of a list is this share of one: it shows whether to go on.
+const FIRST_SHARE: u32 = 8;
+/// Hardly any record differs: less than one of so many.
+const SPARSE: usize = 16;
+/// Leaves in which sums find a few differences at less cost than a list.
+const LARGE: u32 = (sums::PARTS * sums::PARTS) as u32;
 /// Keys asked for at once; what does not fit into a page is asked for again.
 const FETCH_BATCH: usize = 512;
 /// Records read at once to be pushed, and their bytes: a share of a page, so that the writes
@@ -56,6 +64,8 @@ pub(crate) struct Compare {
     todo: Vec<Span>,
     /// The part being listed.
     listing: Option<Span>,
+    /// A list showed that hardly any record differs.
+    sparse: bool,
     /// The end of patience; what is of use moves it.
     until: Instant,
     next: Option<Key>,
@@ -120,6 +130,20 @@ impl Compare {
         })
     }
 
+    /// Ends a list whose last page, of so many records, hardly had a difference.
+    fn go_on_by_sums(&mut self, listed: usize) {
+        let different = self.want.len() + self.push.len() + self.surplus.len();
+        if let Some(listing) = self.listing
+            && let Some(last) = &self.next
+            && different * SPARSE < listed
+        {
+            self.todo.push(Span::new(last.position(), listing.upto));
+            self.listing = None;
+            self.next = None;
+            self.sparse = true;
+        }
+    }
+
     pub(crate) fn new(peer: Peer, rank: u8, span: Span, now: Instant) -> Self {
         Self {
             peer,
@@ -128,6 +152,7 @@ impl Compare {
             mark: None,
             todo: vec![span],
             listing: None,
+            sparse: false,
             until: now + GRACE,
             next: None,
             want: Vec::new(),
@@ -236,6 +261,9 @@ impl Node {
             return;
         };
         let after = compare.next.clone();
+        let is_first = after.is_none() && !compare.sparse;
+        let share = if is_first { FIRST_SHARE } else { 1 };
+        let bytes_max = bytes_max / share;
         let request = Request::List {
             span,
             after: after.clone(),
@@ -300,16 +328,22 @@ impl Node {
             return;
         };
         let parts = sums::parts(span);
-        let differs = |part: u8| !compare.is_equal(part, &ours, theirs, clean);
-        let different: Vec<Span> = (0_u8..)
-            .zip(&parts)
-            .filter(|(part, _)| differs(*part))
-            .map(|(_, span)| *span)
+        let different: Vec<(u8, Span)> = (0_u8..)
+            .zip(parts.iter().copied())
+            .filter(|(part, _)| !compare.is_equal(*part, &ours, theirs, clean))
             .collect();
-        if different.len() > parts.len() / 2 && parts.len() > 2 {
+        let most = |count: usize| count > parts.len() / 2 && parts.len() > 2;
+        // One side has nothing there: no sum of a smaller part could be equal.
+        let has = |sums: &[PartSum], part: u8| sums.iter().any(|sum| sum.part == part);
+        let one_sided = different
+            .iter()
+            .filter(|&&(part, _)| !has(&ours, part) || !has(theirs, part));
+        let by_sums = compare.sparse && sums::leaves(span) > LARGE && !most(one_sided.count());
+        if most(different.len()) && !by_sums {
             compare.listing = Some(span);
         } else {
-            compare.todo.extend(different.into_iter().rev());
+            let parts = different.into_iter().rev().map(|(_, part)| part);
+            compare.todo.extend(parts);
         }
         self.compare_step(cx, round, at);
     }
@@ -471,6 +505,7 @@ impl Node {
                 compare.missing += 1;
             }
         }
+        compare.go_on_by_sums(ours.len().max(theirs.len()));
         self.compare_step(cx, round, at);
     }
 
