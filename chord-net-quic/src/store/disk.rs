@@ -59,6 +59,9 @@ use queue::{Job, Queue};
 /// From this share of the file system on, in 1/1,000, puts are refused.
 pub const FILL_MAX: u32 = 850;
 
+/// A read of so many keys goes before pages and lists.
+const SHORT: usize = 4;
+
 /// Records on a disk; see the module.
 #[derive(Debug)]
 pub struct Disk {
@@ -195,7 +198,7 @@ impl Store for Disk {
             return Some(Err(StoreError::Failed));
         }
         let weight = tables::weight(&command);
-        let short = matches!(command, StoreCommand::Get { .. });
+        let short = is_short(&command);
         let queue = if tables::writes(&command) {
             &mut self.writes
         } else {
@@ -235,6 +238,16 @@ impl Store for Disk {
 
     fn work(&self) -> Work {
         *self.host.lock_work()
+    }
+}
+
+/// Whether a read takes no time to speak of. Reads of a span that has not settled ask the
+/// holders for a few records by [`StoreCommand::GetMany`], and a client waits for each.
+fn is_short(command: &StoreCommand) -> bool {
+    match command {
+        StoreCommand::Get { .. } => true,
+        StoreCommand::GetMany { keys, .. } | StoreCommand::Heads { keys } => keys.len() <= SHORT,
+        _ => false,
     }
 }
 
