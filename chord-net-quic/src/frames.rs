@@ -68,7 +68,9 @@ pub(crate) fn alone(frame: &Frame, now: Instant) -> Result<Bytes, EncodeError> {
 /// Whether a request goes on a stream of its own, whatever its size.
 pub(crate) fn asks_for_much(request: &Request) -> bool {
     match request {
-        Request::Pull { .. } | Request::List { .. } | Request::Fetch { .. } => true,
+        Request::Pull { .. } | Request::List { .. } => true,
+        // One record is what a client's read of an unsettled span asks of each holder.
+        Request::Fetch { keys } => keys.len() > 1,
         Request::Ping
         | Request::Route { .. }
         | Request::Neighbours { .. }
