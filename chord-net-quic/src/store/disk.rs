@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! driver ── flush ─▶ queue ─▶ writer ── group ─▶ redb ── commit ─▶ answers ─▶ driver
-//!                └─▶ queue ─▶ reader ── snapshot ─▶ redb ─────────▶ answers ─▶ driver
+//!                ├─▶ queue ─▶ reader ── snapshot ─▶ redb ─────────▶ answers ─▶ driver
+//!                └─▶ queue ─▶ pager ─── snapshot ─▶ redb ─────────▶ answers ─▶ driver
 //! ```
 //!
-//! Two threads: the writer gathers commands into a group and commits it (`writer`), the
-//! reader answers from snapshots and never waits for a commit (`reader`). Both work on one
-//! [`Engine`], which has neither threads nor queues; `record` and `meta` say how the bytes
+//! Three threads: the writer gathers commands into a group and commits it (`writer`); the
+//! reader and the pager answer from snapshots and never wait for a commit (`reader`), the one
+//! what takes no time to speak of, the other pages and lists, each of which may read tens of
+//! megabytes. They work on one [`Engine`], which has neither threads nor queues; `record` and `meta` say how the bytes
 //! lie, `axis` how lifetimes survive a restart, `medium` where the file is and how full the
 //! disk, `fault` what follows from an error.
 //!
@@ -20,7 +22,7 @@
 //!
 //! **Rot.** A checksum that does not match, an error of redb's own checks, or a panic in it
 //! means damage: the file is moved aside at once (`store.redb.damaged-<n>`, the latest is
-//! kept), the store is broken, and the next start begins with an empty one. The reader
+//! kept), the store is broken, and the next start begins with an empty one. The pager
 //! looks for it everywhere, not only where somebody reads (`scrub`).
 
 use std::collections::VecDeque;
@@ -59,7 +61,7 @@ use queue::{Job, Queue};
 /// From this share of the file system on, in 1/1,000, puts are refused.
 pub const FILL_MAX: u32 = 850;
 
-/// A read of so many keys goes before pages and lists.
+/// A read of so many keys does not wait behind pages and lists.
 const SHORT: usize = 4;
 
 /// Records on a disk; see the module.
@@ -69,6 +71,7 @@ pub struct Disk {
     /// Submitted since the last flush.
     writes: VecDeque<Job>,
     reads: VecDeque<Job>,
+    pages: VecDeque<Job>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -78,6 +81,7 @@ struct Host {
     engine: Engine,
     writes: Queue,
     reads: Queue,
+    pages: Queue,
     /// Why it ended, once it has.
     broken: OnceLock<Broken>,
     reports: mpsc::UnboundedSender<Report>,
@@ -163,6 +167,7 @@ impl Disk {
             engine,
             writes: Queue::default(),
             reads: Queue::default(),
+            pages: Queue::default(),
             broken: OnceLock::new(),
             reports,
             clock,
@@ -172,10 +177,12 @@ impl Disk {
             host: host.clone(),
             writes: VecDeque::new(),
             reads: VecDeque::new(),
+            pages: VecDeque::new(),
             threads: Vec::new(),
         };
         disk.spawn("store-writer", writer::run)?;
-        disk.spawn("store-reader", reader::run)?;
+        disk.spawn("store-reader", reader::read)?;
+        disk.spawn("store-pager", reader::page)?;
         Ok(disk)
     }
 
@@ -198,18 +205,18 @@ impl Store for Disk {
             return Some(Err(StoreError::Failed));
         }
         let weight = tables::weight(&command);
-        let short = is_short(&command);
         let queue = if tables::writes(&command) {
             &mut self.writes
-        } else {
+        } else if is_short(&command) {
             &mut self.reads
+        } else {
+            &mut self.pages
         };
         queue.push_back(Job {
             token,
             command,
             now,
             weight,
-            short,
         });
         None
     }
@@ -218,6 +225,7 @@ impl Store for Disk {
         let lanes = [
             (&mut self.writes, &self.host.writes),
             (&mut self.reads, &self.host.reads),
+            (&mut self.pages, &self.host.pages),
         ];
         for (jobs, queue) in lanes {
             if !jobs.is_empty() {
@@ -256,6 +264,7 @@ impl Drop for Disk {
     fn drop(&mut self) {
         self.host.writes.close();
         self.host.reads.close();
+        self.host.pages.close();
         for thread in self.threads.drain(..) {
             let _ = thread.join(); // Its panics are caught where they matter.
         }

@@ -1,4 +1,4 @@
-//! Work for a thread: bounded, given in batches, taken one by one, the short first.
+//! Work for a thread: bounded, given in batches, taken one by one.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,8 +22,6 @@ pub(super) struct Job {
     pub(super) now: Now,
     /// Bytes it holds while it waits.
     pub(super) weight: usize,
-    /// A client waits for it, and it takes no time to speak of.
-    pub(super) short: bool,
 }
 
 /// What became of a wait.
@@ -46,8 +44,7 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    short: VecDeque<Job>,
-    long: VecDeque<Job>,
+    jobs: VecDeque<Job>,
     bytes: usize,
     /// Nothing more comes, and nothing more is to be done.
     closed: bool,
@@ -59,17 +56,13 @@ impl Queue {
         let mut waiting = self.lock();
         while let Some(job) = jobs.pop_front() {
             let bytes = waiting.bytes.saturating_add(job.weight);
-            let full = waiting.len() >= JOBS_MAX || bytes > BYTES_MAX;
-            if full && !waiting.is_empty() {
+            let full = waiting.jobs.len() >= JOBS_MAX || bytes > BYTES_MAX;
+            if full && !waiting.jobs.is_empty() {
                 jobs.push_front(job);
                 break;
             }
             waiting.bytes = bytes;
-            if job.short {
-                waiting.short.push_back(job);
-            } else {
-                waiting.long.push_back(job);
-            }
+            waiting.jobs.push_back(job);
         }
         drop(waiting);
         self.filled.notify_one();
@@ -95,7 +88,7 @@ impl Queue {
     /// The next job, waited for no longer than `patience`.
     pub(super) fn take_within(&self, patience: Micros) -> Taken {
         let patience = clock::duration(patience);
-        let idle = |waiting: &mut Waiting| waiting.is_empty() && !waiting.closed;
+        let idle = |waiting: &mut Waiting| waiting.jobs.is_empty() && !waiting.closed;
         let (mut waiting, _) = self
             .filled
             .wait_timeout_while(self.lock(), patience, idle)
@@ -114,21 +107,7 @@ impl Queue {
 
     /// Jobs that wait.
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    /// The next short job, if there is one.
-    pub(super) fn take_short(&self) -> Option<Job> {
-        let mut waiting = self.lock();
-        let job = waiting.short.pop_front();
-        waiting.taken(job)
-    }
-
-    /// The next job that takes its time, if there is one.
-    pub(super) fn take_long(&self) -> Option<Job> {
-        let mut waiting = self.lock();
-        let job = waiting.long.pop_front();
-        waiting.taken(job)
+        self.lock().jobs.len()
     }
 
     /// Lets the thread end once it has finished what it is doing.
@@ -143,23 +122,10 @@ impl Queue {
 }
 
 impl Waiting {
-    fn len(&self) -> usize {
-        self.short.len() + self.long.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     fn pop(&mut self) -> Option<Job> {
-        let job = self.short.pop_front().or_else(|| self.long.pop_front());
-        self.taken(job)
-    }
-
-    fn taken(&mut self, job: Option<Job>) -> Option<Job> {
-        let weight = job.as_ref().map_or(0, |job| job.weight);
-        self.bytes = self.bytes.saturating_sub(weight);
-        job
+        let job = self.jobs.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(job.weight);
+        Some(job)
     }
 }
 
@@ -181,7 +147,6 @@ mod tests {
             command: StoreCommand::Get { key },
             now: Now::default(),
             weight,
-            short: false,
         }
     }
 
@@ -207,32 +172,11 @@ mod tests {
         assert_eq!(queue.take().map(|job| job.token.op), Some(OpId(1)));
         assert_eq!(queue.take_now().map(|job| job.token.op), Some(OpId(2)));
         assert!(queue.take_now().is_none());
+        assert_eq!(queue.lock().bytes, 0);
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| queue.take().is_none());
             queue.close();
             assert!(waits.join().expect("no panic"));
         });
-    }
-
-    #[test]
-    fn the_short_come_first_and_the_long_are_not_forgotten() {
-        let queue = Queue::default();
-        let short = |op| Job {
-            short: true,
-            ..job(op, 1)
-        };
-        queue.push(&mut VecDeque::from([
-            job(1, 1),
-            short(2),
-            job(3, 1),
-            short(4),
-        ]));
-        let op = |job: Option<Job>| job.map(|job| job.token.op);
-        assert_eq!(op(queue.take()), Some(OpId(2)));
-        assert_eq!(op(queue.take_long()), Some(OpId(1)));
-        assert_eq!(op(queue.take_short()), Some(OpId(4)));
-        assert_eq!(op(queue.take_short()), None);
-        assert_eq!(op(queue.take_now()), Some(OpId(3)));
-        assert_eq!(queue.lock().bytes, 0);
     }
 }

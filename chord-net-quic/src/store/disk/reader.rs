@@ -1,5 +1,5 @@
-//! The thread that reads: whatever waits is answered from one snapshot, the short first.
-//! Between that it looks for rot (`scrub`).
+//! The threads that read: one for what is short, which must not wait, and one for pages and
+//! lists, which looks for rot in between (`scrub`).
 
 use chord_core::event::StoreError;
 
@@ -13,43 +13,38 @@ use crate::store::disk::scrub::Scrub;
 /// used again.
 const BATCH: usize = 64;
 
-/// Works until the queue is closed. Who moves a million records has many pages waiting here:
-/// between two of them whatever is short is answered.
-pub(super) fn run(host: &Host) {
+/// Answers what is short, until the queue is closed: whatever waits, from one snapshot.
+pub(super) fn read(host: &Host) {
+    while let Some(first) = host.reads.take() {
+        let mut jobs = vec![first];
+        while jobs.len() < BATCH
+            && let Some(job) = host.reads.take_now()
+        {
+            jobs.push(job);
+        }
+        answer(host, jobs);
+    }
+}
+
+/// Answers what takes its time, one by one, until the queue is closed. Who moves a million
+/// records has many pages waiting here.
+pub(super) fn page(host: &Host) {
     let mut scrub = Scrub::new();
     loop {
         if scrub.is_overdue() {
             scrub.go_on(host);
         }
-        let first = match host.reads.take_within(scrub.pause()) {
-            Taken::Job(job) => job,
+        match host.pages.take_within(scrub.pause()) {
+            Taken::Job(job) => answer(host, vec![job]),
             Taken::Closed => return,
-            Taken::Nothing => {
-                scrub.go_on(host);
-                continue;
-            }
-        };
-        let mut jobs = vec![first];
-        while jobs.len() < BATCH
-            && let Some(job) = host.reads.take_short()
-        {
-            jobs.push(job);
-        }
-        jobs.extend(host.reads.take_long());
-        if host.broken.get().is_some() {
-            host.answer(jobs.into_iter(), StoreError::Failed);
-            continue;
-        }
-        let (short, long): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.short);
-        answer(host, short);
-        for job in long {
-            answer(host, vec![job]);
+            Taken::Nothing => scrub.go_on(host),
         }
     }
 }
 
 fn answer(host: &Host, jobs: Vec<Job>) {
-    if jobs.is_empty() {
+    if host.broken.get().is_some() {
+        host.answer(jobs.into_iter(), StoreError::Failed);
         return;
     }
     let (tokens, commands): (Vec<_>, Vec<_>) =

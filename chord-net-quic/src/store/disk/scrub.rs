@@ -2,7 +2,7 @@
 //!
 //! A holder's copy may lie unread for months, and a page that rots above it may hide keys
 //! without a word: the sums that repair compares are stored apart and still look right. So
-//! the reader walks through the records, piece by piece, when it has nothing else to do, and
+//! the pager walks through the records, piece by piece, when it has nothing else to do, and
 //! now and then if it always has: each must have a checksum that matches, be found under its
 //! own key, stand in the index of lifetimes, and the records of a leaf must add up to its
 //! sum. Whatever does not fit is damage.
