@@ -145,11 +145,12 @@ impl Node {
         let Some(leaving) = &mut self.leaving else {
             return;
         };
-        if let Some(bequest) = leaving.bequest.take() {
+        if let Some(mut bequest) = leaving.bequest.take() {
+            bequest.keys.sort_unstable();
             let before = leaving.page.len();
             leaving
                 .page
-                .retain(|head| !bequest.keys.contains(&head.key));
+                .retain(|head| bequest.keys.binary_search(&head.key).is_err());
             let passed = (before - leaving.page.len()) as u64;
             leaving.handed_over = leaving.handed_over.saturating_add(passed);
         }

@@ -370,17 +370,20 @@ impl Node {
             }
         };
         let mut send = Vec::new();
+        let mut confirmed = Vec::new();
         let mut waits = false;
         for (head, verdict) in heads.into_iter().zip(verdicts) {
             match verdict {
-                Verdict::Drop | Verdict::Keep => {
-                    leaving.page.retain(|left| left.key != head.key);
-                    leaving.handed_over = leaving.handed_over.saturating_add(1);
-                }
+                Verdict::Drop | Verdict::Keep => confirmed.push(head.key),
                 Verdict::Send => send.push(head.key),
                 Verdict::Wait => waits = true,
             }
         }
+        confirmed.sort_unstable();
+        let open = |head: &Head| confirmed.binary_search(&head.key).is_err();
+        leaving.page.retain(open);
+        let count = confirmed.len() as u64;
+        leaving.handed_over = leaving.handed_over.saturating_add(count);
         if !send.is_empty() {
             let then = Then::LeaveRead { to: owner };
             let command = StoreCommand::GetMany {
