@@ -32,6 +32,9 @@ use crate::upkeep::Task;
 
 /// How long a goodbye may take to be heard.
 const FAREWELL: Micros = Micros::from_millis(500);
+/// Longest pause before an owner that first has to bring copies to others is asked again: each
+/// offer is a page of heads, which it looks up.
+const PAUSE_MAX: Micros = Micros::from_secs(1);
 
 /// A leave under way.
 #[derive(Clone, Debug)]
@@ -50,6 +53,8 @@ pub(crate) struct Leaving {
     after: Option<Key>,
     more: bool,
     pub(crate) busy: bool,
+    /// Before an owner that said `Wait` is asked again; doubles up to [`PAUSE_MAX`].
+    pause: Micros,
     /// What falls to this node from a dead predecessor, on its way to others.
     pub(crate) bequest: Option<Bequest>,
     pub(crate) handed_over: u64,
@@ -99,6 +104,7 @@ impl Node {
             after: None,
             more: true,
             busy: false,
+            pause: Self::soon(),
             bequest: None,
             handed_over: 0,
             remaining: 0,
@@ -383,6 +389,9 @@ impl Node {
         let open = |head: &Head| confirmed.binary_search(&head.key).is_err();
         leaving.page.retain(open);
         let count = confirmed.len() as u64;
+        if count > 0 || !send.is_empty() {
+            leaving.pause = Self::soon();
+        }
         leaving.handed_over = leaving.handed_over.saturating_add(count);
         if !send.is_empty() {
             let then = Then::LeaveRead { to: owner };
@@ -392,7 +401,10 @@ impl Node {
             };
             self.store(cx, command, then);
         } else if waits {
-            self.again_soon(cx);
+            leaving.busy = false;
+            let pause = leaving.pause;
+            leaving.pause = pause.times(2).min(PAUSE_MAX);
+            self.tasks.hasten(Task::Leave, cx.now.mono + pause);
         } else {
             leaving.busy = false;
             self.leave_step(cx);
