@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 
 use crate::event::{CallError, Class, StoreAnswer, StoreCommand, StoreError};
 use crate::id::Span;
-use crate::message::{Head, Key, Mark, Record, Request, Response};
+use crate::message::{Head, Key, Mark, Record, Refusal, Request, Response};
 use crate::node::{Cx, Node};
 use crate::peer::Peer;
 use crate::repair::SOURCE;
@@ -641,11 +641,15 @@ impl Node {
                 }
                 self.compare_step(cx, round, at);
             }
-            Ok(Response::Refused(_)) => {
+            Ok(Response::Refused(refusal)) => {
                 // It leaves, or has no room: nothing more to push there in this round.
                 if let Some(compare) = self.repair.compare(round, at) {
                     compare.push.clear();
                     compare.refused = true;
+                    let peer = compare.peer;
+                    if refusal == Refusal::Leaving {
+                        self.holder_leaves(cx, peer);
+                    }
                 }
                 self.compare_step(cx, round, at);
             }

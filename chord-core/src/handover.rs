@@ -94,6 +94,14 @@ impl Node {
         self.repair.arrived();
     }
 
+    /// A holder takes no data any more, for it leaves: another one takes its place.
+    pub(crate) fn holder_leaves(&mut self, cx: &mut Cx, holder: Peer) {
+        if !self.repair.excluded.contains(&holder) {
+            self.exclude(holder);
+            self.want_repair(cx);
+        }
+    }
+
     pub(crate) fn serve_offer(
         &mut self,
         cx: &mut Cx,

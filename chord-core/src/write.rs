@@ -249,6 +249,9 @@ impl Node {
         result: Result<Response, CallError>,
     ) {
         let skewed = result == Ok(Response::Refused(Refusal::ClockSkew));
+        if result == Ok(Response::Refused(Refusal::Leaving)) {
+            self.holder_leaves(cx, peer);
+        }
         let outcome = match result {
             Ok(Response::Replicated { newer }) => Ok(newer.first().map(|(_, version)| *version)),
             Ok(Response::Refused(refusal)) => Err(refusal == Refusal::Full),
