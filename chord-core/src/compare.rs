@@ -50,6 +50,9 @@ const LOST_MAX: u8 = 1;
 const GRACE: Micros = Micros::from_secs(20);
 /// How much longer for each of our own heads that was compared.
 const GRACE_EACH: Micros = Micros::from_millis(1);
+/// How much longer for each answered step of a comparison by sums, for so many of them.
+const GRACE_STEP: Micros = Micros::from_millis(50);
+const STEPS_MAX: u16 = 2_048;
 /// How much longer for each record that moved.
 const GRACE_MOVED: Micros = Micros::from_millis(20);
 
@@ -76,6 +79,8 @@ pub(crate) struct Compare {
     pushes: u8,
     /// Calls in a row that were not answered.
     unanswered: u8,
+    /// Steps that were.
+    steps: u16,
     surplus: Vec<Head>,
     pub(crate) pulled: u64,
     /// Copies that it was found to lack, and how many of them it has stored since.
@@ -104,6 +109,19 @@ pub(crate) enum Progress {
 }
 
 impl Compare {
+    /// An answer brought the comparison on.
+    fn step(&mut self) {
+        if self.steps < STEPS_MAX {
+            self.steps += 1;
+            self.until = self.until + GRACE_STEP;
+        }
+    }
+
+    /// Whether it ended for want of answers, and not for what they said.
+    pub(crate) fn was_silent(&self) -> bool {
+        self.progress == Progress::Silent && self.unanswered > LOST_MAX
+    }
+
     /// Whether its answers leave open what it has.
     pub(crate) fn may_know_more(&self) -> bool {
         self.progress != Progress::Done || self.withheld
@@ -159,6 +177,7 @@ impl Compare {
             push: Vec::new(),
             pushes: 0,
             unanswered: 0,
+            steps: 0,
             surplus: Vec::new(),
             pulled: 0,
             missing: 0,
@@ -327,6 +346,7 @@ impl Node {
         let Some(compare) = self.repair.compare(round, at) else {
             return;
         };
+        compare.step();
         let parts = sums::parts(span);
         let different: Vec<(u8, Span)> = (0_u8..)
             .zip(parts.iter().copied())
@@ -471,6 +491,7 @@ impl Node {
         let Some(compare) = self.repair.compare(round, at) else {
             return;
         };
+        compare.step();
         compare.until = compare.until + GRACE_EACH.times(ours.len() as u64);
         if let Some(last) = ours.last().filter(|_| truncated) {
             // The rest of their page comes again.

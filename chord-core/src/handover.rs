@@ -45,14 +45,6 @@ impl Node {
             cx.refuse(ticket, Refusal::Settling);
             return;
         };
-        let newcomer = Id::between(owned.after, after, from.id);
-        if owned.after != from.id && newcomer && self.repair.excluded.contains(&from) {
-            // Yielded already, and somebody came in before it since.
-            self.grant_floor = None;
-            self.own(cx, after, None, false);
-            cx.reply(ticket, Response::Done);
-            return;
-        }
         if owned.after != from.id {
             // Yielded already, or somebody between us has not yielded yet.
             let have = owned.contains(from.id) && !owned.is_whole();
@@ -79,6 +71,23 @@ impl Node {
         // In a ring of two the yielded span begins at ourselves: all is ours again.
         self.own(cx, after, Some(from), false);
         cx.reply(ticket, Response::Done);
+    }
+
+    /// Somebody came in before a leaver whose span is ours: what lies up to there is not.
+    /// `Done` says that this node owns nothing of it.
+    pub(crate) fn serve_cede(&mut self, cx: &mut Cx, ticket: Ticket, from: Peer, after: Id) {
+        let owned = self.spans.owned().filter(|owned| owned.contains(from.id));
+        let response = match owned {
+            Some(owned) if owned.after == after => Response::Done,
+            Some(owned) if Id::between(owned.after, after, from.id) => {
+                self.exclude(from);
+                self.grant_floor = None;
+                self.own(cx, after, None, false);
+                Response::Done
+            }
+            Some(_) | None => Response::Refused(Refusal::Settling),
+        };
+        cx.reply(ticket, response);
     }
 
     /// This life of a member counts for nothing any more: it hands over, or has left.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! me ── Yield(after) ──▶ heir         the first successor that stays owns my span, unsettled
-//!    ── Yield(new.id) ─▶ heir         somebody came in before me: that part is the newcomer's
+//!    ── Cede(new.id) ──▶ heir         somebody came in before me: that part is the newcomer's
 //!    ── Offer(heads) ──▶ each owner   what lacks is sent, until all is confirmed
 //!    ── Leave ─────────▶ neighbours   treat me as dead; adopt no pointer from me
 //! ```
@@ -43,8 +43,11 @@ pub(crate) struct Leaving {
     deadline: Instant,
     pub(crate) former: Option<Span>,
     heir: Option<Peer>,
-    /// What the heir was last told, and confirmed, to own up to this node.
-    yielded: Option<Id>,
+    /// Who may be granted what lies before it: the heir confirmed that it owns only what is
+    /// behind this life of our predecessor.
+    granted: Option<Peer>,
+    /// In whose favour the heir is being asked to cede.
+    ceding: Option<Peer>,
     /// Members that leave too, or do not answer.
     pub(crate) refused: Vec<Id>,
     /// Nobody takes anything: count what remains.
@@ -97,7 +100,8 @@ impl Node {
             deadline: cx.now.mono + self.config.leave_timeout,
             former,
             heir: None,
-            yielded: None,
+            granted: None,
+            ceding: None,
             refused: Vec::new(),
             given_up: !member,
             page: Vec::new(),
@@ -123,6 +127,7 @@ impl Node {
         }
         let (given_up, busy) = (leaving.given_up, leaving.busy);
         let after = leaving.deadline;
+        self.look_for_nearer_heir(cx.now.mono);
         self.tasks
             .set(Task::Leave, after.max(cx.now.mono + FAREWELL));
         if given_up {
@@ -175,90 +180,123 @@ impl Node {
         };
         leaving.busy = true;
         let Some(former) = former else {
-            self.yielded(cx, heir, Ok(Response::Done));
+            self.yielded(cx, heir, self.me.id, Ok(Response::Done));
             return;
         };
-        self.call(
-            cx,
-            heir,
-            Request::Yield {
-                after: former.after,
-            },
-            Class::Ring,
-            Then::Yielded,
-        );
+        let after = former.after;
+        let request = Request::Yield { after };
+        self.call(cx, heir, request, Class::Ring, Then::Yielded { after });
     }
 
-    pub(crate) fn yielded(&mut self, cx: &mut Cx, peer: Peer, result: Result<Response, CallError>) {
+    pub(crate) fn yielded(
+        &mut self,
+        cx: &mut Cx,
+        peer: Peer,
+        after: Id,
+        result: Result<Response, CallError>,
+    ) {
         let Some(leaving) = &mut self.leaving else {
             return;
         };
-        let within = |peer: &Peer| {
-            let former = leaving.former.filter(|former| former.contains(peer.id));
-            former.is_some_and(|former| former.after != peer.id) && peer.id != self.me.id
-        };
-        let newcomer = self.ring.predecessor().filter(within);
+        let predecessor = self.ring.predecessor();
         match result {
             Ok(Response::Done) => {
                 leaving.heir = Some(peer);
-                leaving.yielded = leaving.former.map(|former| former.after);
+                leaving.granted = predecessor.filter(|before| before.id == after);
                 leaving.busy = false;
                 self.leave_step(cx);
             }
-            Ok(Response::Refused(Refusal::Settling)) => self.again_soon(cx),
-            Err(CallError::TimedOut | CallError::Overloaded) => self.again_soon(cx),
-            Ok(Response::Refused(Refusal::Invalid)) if let Some(nearer) = newcomer => {
-                // It knows of somebody in what we give away: that part is not ours to give.
-                leaving.former = Some(Span::new(nearer.id, self.me.id));
-                self.again_soon(cx);
-            }
-            Ok(_) | Err(_) => {
+            Ok(Response::Refused(Refusal::Leaving | Refusal::NotMember { .. })) => {
                 leaving.refused.push(peer.id);
                 self.again_soon(cx);
             }
+            Ok(Response::Refused(Refusal::Invalid)) => {
+                // It knows of somebody in what we give away: that part is not ours to give.
+                let within = |former: &Span, peer: &Peer| {
+                    former.contains(peer.id) && former.after != peer.id && peer.id != former.upto
+                };
+                if let (Some(former), Some(before)) = (&mut leaving.former, predecessor)
+                    && within(former, &before)
+                {
+                    former.after = before.id;
+                }
+                self.again_soon(cx);
+            }
+            Ok(_) | Err(_) => self.again_soon(cx),
+        }
+    }
+
+    /// Somebody nearer inherits, or the heir is gone: yields again. Data alone would show it,
+    /// but what this node owned is the last that it offers.
+    fn look_for_nearer_heir(&mut self, now: Instant) {
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        let Some(heir) = leaving.heir else { return };
+        let contacts = &self.contacts;
+        let stays =
+            |peer: &&Peer| !leaving.refused.contains(&peer.id) && !contacts.is_dead(**peer, now);
+        let mut stay = self.ring.successors().iter().filter(stays);
+        let nearer = |peer: &Peer| Id::between(self.me.id, peer.id, heir.id);
+        let known = self.ring.successors().iter().any(|peer| *peer == heir);
+        if !known || stay.next().is_some_and(nearer) {
+            leaving.heir = None;
         }
     }
 
     // ---- somebody comes in before this node --------------------------------------------
 
-    /// The predecessor notified us, who own nothing any more: what lies behind it is not the
+    /// The predecessor notified us, who own nothing any more: what lies before it is not the
     /// heir's. Once the heir knows, the newcomer is granted it; until then the heir owns it.
-    pub(crate) fn share_with_newcomer(&mut self, cx: &mut Cx, newcomer: Peer) {
-        let Some(leaving) = &self.leaving else { return };
-        let (Some(heir), Some(former)) = (leaving.heir, leaving.former) else {
+    pub(crate) fn cede_to_newcomer(&mut self, cx: &mut Cx, newcomer: Peer) {
+        let Some(leaving) = &mut self.leaving else {
             return;
         };
-        if leaving.given_up || former.after == newcomer.id || !former.contains(newcomer.id) {
+        let Some(heir) = leaving.heir else { return };
+        let former = leaving.former.filter(|span| span.contains(newcomer.id));
+        let mine = former.is_some() || leaving.former.is_some_and(|f| f.after == newcomer.id);
+        if leaving.given_up || !mine || leaving.granted == Some(newcomer) {
             return;
         }
-        let request = Request::Yield { after: newcomer.id };
-        self.call(cx, heir, request, Class::Ring, Then::Shared { newcomer });
+        if leaving.ceding.is_some() {
+            return;
+        }
+        leaving.ceding = Some(newcomer);
+        let request = Request::Cede { after: newcomer.id };
+        self.call(cx, heir, request, Class::Ring, Then::Ceded { newcomer });
     }
 
-    pub(crate) fn shared(
+    pub(crate) fn ceded(
         &mut self,
         cx: &mut Cx,
         heir: Peer,
         newcomer: Peer,
         result: Result<Response, CallError>,
     ) {
-        let (Some(leaving), Ok(Response::Done)) = (&mut self.leaving, result) else {
+        let Some(leaving) = &mut self.leaving else {
             return;
         };
-        let former = leaving.former.filter(|span| span.contains(newcomer.id));
-        if leaving.heir != Some(heir) || former.is_none() {
+        leaving.ceding = None;
+        // The heir may be in doubt by now; what it confirmed stands.
+        let same = leaving.heir.is_none_or(|present| present == heir);
+        if result != Ok(Response::Done) || !same {
             return;
         }
-        leaving.former = Some(Span::new(newcomer.id, self.me.id));
-        leaving.yielded = Some(newcomer.id);
+        if leaving
+            .former
+            .is_some_and(|span| span.contains(newcomer.id))
+        {
+            leaving.former = Some(Span::new(newcomer.id, self.me.id));
+        }
+        leaving.granted = Some(newcomer);
         // The granting answer goes out with its next notification.
         self.tell(cx, newcomer, Request::Stabilise);
     }
 
-    /// Whether the heir owns, of what was ours, only what lies behind `newcomer`.
-    pub(crate) fn has_shared_with(&self, newcomer: Peer) -> bool {
+    /// Whether the heir owns, of what was ours, only what lies behind this life of a peer.
+    pub(crate) fn has_ceded_to(&self, newcomer: Peer) -> bool {
         let leaving = self.leaving.as_ref();
-        leaving.is_some_and(|leaving| leaving.yielded == Some(newcomer.id))
+        leaving.is_some_and(|leaving| leaving.granted == Some(newcomer))
     }
 
     // ---- page by page ------------------------------------------------------------------

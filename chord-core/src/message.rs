@@ -232,6 +232,12 @@ pub enum Request {
         /// Where the yielded span begins.
         after: Id,
     },
+    /// The sender has yielded to you and is still here; `after` came in before it, so what
+    /// lies up to there is not yours any more. `Done` once you own only what is behind.
+    Cede {
+        /// Where your span begins now.
+        after: Id,
+    },
     /// To the owner: write, and answer once a majority has stored it.
     Put(Write),
     /// To the owner: read.

@@ -34,7 +34,7 @@ const AGAIN: Micros = Micros::from_millis(200);
 const SPOILED_MAX: u8 = 6;
 /// What a round counts in which it answered and got nowhere: such a round takes longer.
 const SLOW_COUNTS: u8 = 3;
-/// What a round counts that ended because it was silent twice.
+/// What a round counts in which it was silent twice in a row: such a round takes longer.
 const SILENT_COUNTS: u8 = 2;
 /// Pause after a round that our own disk spoiled.
 const OWN_STORE: Micros = Micros::from_secs(2);
@@ -112,8 +112,7 @@ impl Repair {
                 Progress::Slow => SLOW_COUNTS,
                 // Our own disk is to blame, or nobody.
                 Progress::Dead | Progress::OwnStore => 0,
-                // Several calls in a row.
-                Progress::Silent => SILENT_COUNTS,
+                _ if compare.was_silent() => SILENT_COUNTS,
                 _ if compare.may_know_more() || compare.refused => 1,
                 _ if compare.pulled > 0 && !round.settles => 1,
                 _ => 0,

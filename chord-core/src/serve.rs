@@ -70,6 +70,7 @@ impl Node {
                 self.farewell(cx, from);
             }
             Request::Yield { after } => self.serve_yield(cx, ticket, from, after),
+            Request::Cede { after } => self.serve_cede(cx, ticket, from, after),
             // An operation id is its gateway's to give: nobody may use up another's.
             Request::Put(write)
                 if write.operation.gateway != from.id

@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 
 use crate::event::{CallError, Failure, Outcome, StoreAnswer, StoreError, Ticket, View, Why};
+use crate::id::Id;
 use crate::message::{Head, Key, OperationId, Record, Response, Version};
 use crate::miss::Miss;
 use crate::node::{Cx, Node};
@@ -163,9 +164,9 @@ pub(crate) enum Then {
     /// Records the owner lacks were read.
     StraysRead { to: Peer },
     /// `Yield` to an heir.
-    Yielded,
-    /// `Yield` to the heir of what is behind a newcomer.
-    Shared { newcomer: Peer },
+    Yielded { after: Id },
+    /// `Cede` to the heir, in favour of who came in.
+    Ceded { newcomer: Peer },
     /// A page of own heads, while leaving.
     LeaveListed,
     /// Heads were offered, while leaving.
@@ -245,8 +246,8 @@ impl Then {
                 | Self::MemberAnswered { .. }
                 | Self::Hop { .. }
                 | Self::Farewell
-                | Self::Yielded
-                | Self::Shared { .. }
+                | Self::Yielded { .. }
+                | Self::Ceded { .. }
         )
     }
 }
@@ -294,8 +295,8 @@ impl Node {
             Then::Fetched { round, at, wanted } => self.fetched(cx, round, at, wanted, result),
             Then::Pushed { round, at, keys } => self.pushed(cx, round, at, keys, result),
             Then::StraysOffered { heads } => self.strays_offered(cx, peer, heads, result),
-            Then::Yielded => self.yielded(cx, peer, result),
-            Then::Shared { newcomer } => self.shared(cx, peer, newcomer, result),
+            Then::Yielded { after } => self.yielded(cx, peer, after, result),
+            Then::Ceded { newcomer } => self.ceded(cx, peer, newcomer, result),
             Then::LeaveOffered { heads } => self.leave_offered(cx, peer, heads, result),
             Then::LeaveSent => self.leave_sent(cx),
             Then::Bequeathed => self.bequeathed(cx, peer, result),
@@ -428,8 +429,8 @@ impl Node {
             | Then::Fetched { .. }
             | Then::Pushed { .. }
             | Then::StraysOffered { .. }
-            | Then::Yielded
-            | Then::Shared { .. }
+            | Then::Yielded { .. }
+            | Then::Ceded { .. }
             | Then::LeaveOffered { .. }
             | Then::LeaveSent
             | Then::Bequeathed

@@ -261,12 +261,11 @@ impl Node {
         let predecessor = self.ring.predecessor();
         let named = predecessor.is_some_and(|predecessor| predecessor.id == notifier.id);
         if named {
-            self.share_with_newcomer(cx, notifier);
+            self.cede_to_newcomer(cx, notifier);
         }
         let owned = self.spans.owned();
         let mine = named
-            && (owned.is_some_and(|span| span.after == notifier.id)
-                || self.has_shared_with(notifier));
+            && (owned.is_some_and(|span| span.after == notifier.id) || self.has_ceded_to(notifier));
         let granted = mine.then_some(self.grant_floor.unwrap_or(self.me));
         Response::Notified {
             predecessor,
@@ -278,7 +277,9 @@ impl Node {
         self.suitor = None;
         let alive_before = before.filter(|before| !dead && before.id != notifier.id);
         self.grant_floor = Some(alive_before.unwrap_or(self.me));
-        if self.spans.owned().is_some() {
+        // One that hands over to us has given its span away, whoever stood between us before.
+        let heir = self.repair.excluded.contains(&notifier) && self.spans.owns(notifier.id);
+        if self.spans.owned().is_some() && !heir {
             self.own(cx, notifier.id, None, false);
         }
         if let Some(before) = alive_before {
@@ -315,6 +316,10 @@ impl Node {
 
     /// Draws the consequences of a changed list or predecessor.
     pub(crate) fn ring_changed(&mut self, cx: &mut Cx) {
+        if self.leaving.is_some() {
+            // Perhaps another one inherits now.
+            self.tasks.hasten(Task::Leave, cx.now.mono + Self::soon());
+        }
         if !self.is_member() {
             return;
         }

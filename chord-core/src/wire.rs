@@ -38,6 +38,7 @@
 //! | `Stabilise` | 5 | | `Done` | | |
 //! | `Leave` | 6 | | `Done` | | |
 //! | `Yield` | 7 | after 20 | `Done` | | |
+//! | `Cede` | 8 | after 20 | `Done` | | |
 //! | `Put` | 32 | operation, ttl `u64` µs, copies `u8`, (expected version)?, key, value? | `Written` | 32 | version |
 //! | `Get` | 33 | quorum, key | `Got` | 33 | record? |
 //! | `Replicate` | 48 | fresh, records | `Replicated` | 48 | list of (index `u16`, version) |

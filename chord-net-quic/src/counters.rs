@@ -4,7 +4,7 @@ use chord_core::event::Notice;
 use chord_core::message::Request;
 
 /// Kinds of requests, in the order of [`Calls::by_kind`].
-pub const KINDS: [&str; 17] = [
+pub const KINDS: [&str; 18] = [
     "ping",
     "route",
     "neighbours",
@@ -22,6 +22,7 @@ pub const KINDS: [&str; 17] = [
     "offer",
     "discard",
     "sums",
+    "cede",
 ];
 
 /// One number for each kind of request.
@@ -124,6 +125,7 @@ pub fn kind_of(request: &Request) -> usize {
         Request::Offer { .. } => 14,
         Request::Discard { .. } => 15,
         Request::Sums { .. } => 16,
+        Request::Cede { .. } => 17,
     }
 }
 

@@ -78,6 +78,7 @@ pub(crate) fn asks_for_much(request: &Request) -> bool {
         | Request::Stabilise
         | Request::Leave
         | Request::Yield { .. }
+        | Request::Cede { .. }
         | Request::Put(_)
         | Request::Get { .. }
         | Request::Replicate { .. }

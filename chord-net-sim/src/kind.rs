@@ -4,7 +4,7 @@ use chord_core::event::{CallError, Event, StoreCommand};
 use chord_core::message::{Request, Response};
 
 /// Names of requests, by [`request`].
-pub const REQUESTS: [&str; 17] = [
+pub const REQUESTS: [&str; 18] = [
     "Ping",
     "Route",
     "Neighbours",
@@ -22,6 +22,7 @@ pub const REQUESTS: [&str; 17] = [
     "Offer",
     "Discard",
     "Sums",
+    "Cede",
 ];
 
 /// The number of a request's kind: an index into [`REQUESTS`].
@@ -45,6 +46,7 @@ pub fn request(request: &Request) -> usize {
         Request::Offer { .. } => 14,
         Request::Discard { .. } => 15,
         Request::Sums { .. } => 16,
+        Request::Cede { .. } => 17,
     }
 }
 

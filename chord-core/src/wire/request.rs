@@ -13,6 +13,7 @@ const NOTIFY: u8 = 4;
 const STABILISE: u8 = 5;
 const LEAVE: u8 = 6;
 const YIELD: u8 = 7;
+const CEDE: u8 = 8;
 // Clients' reads and writes, at the owner: 32 to 47.
 const PUT: u8 = 32;
 const GET: u8 = 33;
@@ -54,6 +55,7 @@ impl Asked {
             | Request::Stabilise
             | Request::Leave
             | Request::Yield { .. }
+            | Request::Cede { .. }
             | Request::Mark { .. }
             | Request::Sums { .. } => 0,
             Request::Put(write) => {
@@ -94,6 +96,7 @@ impl Asked {
             STABILISE => Request::Stabilise,
             LEAVE => Request::Leave,
             YIELD => Request::Yield { after: r.id()? },
+            CEDE => Request::Cede { after: r.id()? },
             PUT => Request::Put(read_write(r)?),
             GET => Request::Get {
                 quorum: r.bool("the quorum flag")?,
@@ -131,7 +134,7 @@ impl Asked {
 }
 
 fn is_known(kind: u8) -> bool {
-    matches!(kind, PING..=YIELD | PUT..=GET | REPLICATE..=FETCH | PULL..=SUMS)
+    matches!(kind, PING..=CEDE | PUT..=GET | REPLICATE..=FETCH | PULL..=SUMS)
 }
 
 fn write_known(w: &mut Writer<'_>, request: &Request) -> Result<(), EncodeError> {
@@ -150,6 +153,10 @@ fn write_known(w: &mut Writer<'_>, request: &Request) -> Result<(), EncodeError>
         Request::Leave => w.u8(LEAVE),
         Request::Yield { after } => {
             w.u8(YIELD);
+            w.id(*after);
+        }
+        Request::Cede { after } => {
+            w.u8(CEDE);
             w.id(*after);
         }
         Request::Put(write) => {

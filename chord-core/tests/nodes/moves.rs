@@ -2,7 +2,7 @@
 //! where it belongs, and nowhere else.
 
 use chord_core::event::{Command, Outcome};
-use chord_core::message::Request;
+use chord_core::message::{Request, Response, Route};
 use chord_core::time::Micros;
 
 use super::world::{Fate, World, key, peer, put};
@@ -74,10 +74,20 @@ fn the_number_of_copies_is_exact_after_ten_joins_and_leaves() {
     assert_exact(&world);
 }
 
-/// Nodes 0 to 5 with records, of which the one behind node 6 leaves and gets nothing across;
-/// node 6 has come in before it and had three seconds. `early`: it came before the leaver could
-/// yield to its heir. The world, the leaver, and the ticket of its leave.
-fn newcomer_before_a_leaver(early: bool) -> (World, usize, u64) {
+/// Where somebody comes in while a node leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// Before the leaver, which has yielded to its heir.
+    Before,
+    /// Before the leaver, whose heir has not heard of it yet.
+    BeforeEarly,
+    /// Between the leaver and its heir.
+    Behind,
+}
+
+/// Nodes 0 to 5 with records, one of which leaves and gets nothing across; node 6 has come in
+/// beside it and had three seconds. The world, the leaver, and the ticket of its leave.
+fn newcomer_beside_a_leaver(place: Place) -> (World, usize, u64) {
     const NEWCOMER: usize = 6;
     let mut world = World::new(NEWCOMER + 1);
     let enter = |world: &mut World, n: usize| {
@@ -92,10 +102,15 @@ fn newcomer_before_a_leaver(early: bool) -> (World, usize, u64) {
     world.run_for(Micros::from_secs(60));
     for n in 0..RECORDS {
         let ticket = world.command(n % NEWCOMER, put(n));
-        assert!(matches!(world.outcome(ticket), Ok(Outcome::Written { .. })));
+        let outcome = world.outcome(ticket);
+        assert!(matches!(outcome, Ok(Outcome::Written { .. })), "{n}");
     }
-    let behind = |n: &usize| peer(NEWCOMER).id.distance(peer(*n).id);
-    let leaver = (0..NEWCOMER).min_by_key(behind).expect("five others");
+    let distance = |n: &usize| match place {
+        Place::Before | Place::BeforeEarly => peer(NEWCOMER).id.distance(peer(*n).id),
+        Place::Behind => peer(*n).id.distance(peer(NEWCOMER).id),
+    };
+    let leaver = (0..NEWCOMER).min_by_key(distance).expect("five others");
+    let early = place == Place::BeforeEarly;
     world.meddle = Some(Box::new(move |from, _, request| match request {
         Request::Offer { .. } if from == leaver => Fate::Lost,
         Request::Yield { .. } if from == leaver && early => Fate::Held,
@@ -118,33 +133,34 @@ fn newcomer_before_a_leaver(early: bool) -> (World, usize, u64) {
 }
 
 /// The heir of a leaver owns its span, and would own that of the newcomer on until the
-/// goodbye, up to half a minute later.
+/// goodbye, up to half a minute later; or nobody would, if the newcomer is the nearer heir.
 #[test]
-fn a_newcomer_before_a_leaver_is_granted_its_span_while_that_one_still_hands_over() {
-    for early in [false, true] {
-        let (mut world, leaver, leave) = newcomer_before_a_leaver(early);
+fn a_newcomer_beside_a_leaver_owns_its_span_at_once_and_alone() {
+    for place in [Place::Before, Place::BeforeEarly, Place::Behind] {
+        let (mut world, leaver, leave) = newcomer_beside_a_leaver(place);
         let mut its_own = 0;
         for n in 0..RECORDS {
             let owner = World::owner_among(&key(n), (0..7).filter(|m| *m != leaver));
-            let asker = (owner + 1 + n % 6) % 7;
             let target = key(n).position();
-            let ticket = world.command(asker, Command::Lookup { target });
-            let Ok(Outcome::Owner { owner: named, .. }) = world.outcome(ticket) else {
-                panic!("nobody owns record {n}, asked by {asker}");
-            };
-            assert_eq!(named.id, peer(owner).id, "record {n}, early: {early}");
+            let mut owners = Vec::new();
+            for node in 0..7 {
+                let asker = (node + 1) % 7;
+                let answer = world.ask(asker, node, Request::Route { target });
+                if matches!(answer, Response::Route(Route::Owner { .. })) {
+                    owners.push(node);
+                }
+            }
+            assert_eq!(owners, [owner], "record {n}, {place:?}");
             its_own += usize::from(owner == 6);
             let asked = world.now;
-            let ticket = world.command(
-                (n + 1) % 7,
-                Command::Get {
-                    key: key(n),
-                    quorum: true,
-                },
-            );
+            let get = Command::Get {
+                key: key(n),
+                quorum: true,
+            };
+            let ticket = world.command((n + 1) % 7, get);
             let got = world.outcome(ticket);
             let found = matches!(got, Ok(Outcome::Got { record: Some(_) }));
-            assert!(found, "record {n}: {got:?}");
+            assert!(found, "record {n}, {place:?}: {got:?}");
             let took = Micros(world.now - asked);
             assert!(took < Micros::from_millis(100), "record {n}: {took:?}");
         }
@@ -152,7 +168,7 @@ fn a_newcomer_before_a_leaver_is_granted_its_span_while_that_one_still_hands_ove
         world.meddle = None;
         let left = world.outcome(leave);
         let all = matches!(left, Ok(Outcome::Left { remaining: 0, .. }));
-        assert!(all, "{left:?}");
+        assert!(all, "{place:?}: {left:?}");
         world.nodes[leaver] = None;
         world.run_for(Micros::from_secs(300));
         assert_exact(&world);

@@ -113,6 +113,12 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("stabilise", Request::Stabilise),
         ("leave", Request::Leave),
         (
+            "cede",
+            Request::Cede {
+                after: Id([0x45; 20]),
+            },
+        ),
+        (
             "yield",
             Request::Yield {
                 after: Id([0x44; 20]),

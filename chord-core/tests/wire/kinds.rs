@@ -18,6 +18,7 @@ macro_rules! kinds {
 
 kinds!(REQUESTS, request, Request:
     Ping = 1, Route = 2, Neighbours = 3, Notify = 4, Stabilise = 5, Leave = 6, Yield = 7,
+    Cede = 8,
     Put = 32, Get = 33,
     Replicate = 48, Fetch = 49,
     Pull = 64, List = 65, Mark = 66, Offer = 67, Discard = 68, Sums = 69,

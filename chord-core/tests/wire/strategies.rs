@@ -152,6 +152,7 @@ fn requests() -> impl Strategy<Value = Request> {
         Just(Request::Stabilise),
         Just(Request::Leave),
         ids().prop_map(|after| Request::Yield { after }),
+        ids().prop_map(|after| Request::Cede { after }),
         writes().prop_map(Request::Put),
         (keys(), any::<bool>()).prop_map(|(key, quorum)| Request::Get { key, quorum }),
         (vec(records(), 0..4), any::<bool>())

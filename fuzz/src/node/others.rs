@@ -155,6 +155,7 @@ impl Others {
             | Request::Stabilise
             | Request::Leave
             | Request::Yield { .. }
+            | Request::Cede { .. }
             | Request::Discard { .. } => Response::Done,
             Request::Mark { mark, .. } => {
                 self.marks.insert(callee.id, mark);

@@ -302,6 +302,7 @@ impl<'a> Script<'a> {
             4..=6 => Request::Notify,
             7 => Request::Stabilise,
             8 => Request::Leave,
+            9 if self.rarely(3) => Request::Cede { after: self.id() },
             9 => Request::Yield { after: self.id() },
             10 | 11 => Request::Put(Write {
                 key: self.key(),
