@@ -54,6 +54,10 @@ pub struct Report {
     /// From the last fault to an ideal ring; absent if it never became one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub converged_seconds: Option<f64>,
+    /// Looks at the ring as a whole.
+    pub ring_checks: u64,
+    /// Those in which the premise of the theorem held, so that its invariants had to.
+    pub ring_checks_in_force: u64,
     /// Lookups of the workload and of the final checks.
     pub lookups: Lookups,
     /// Records after the last fault.
@@ -221,8 +225,8 @@ impl Report {
         );
         writeln!(
             f,
-            "  ring       {} members at the end, {converged}",
-            self.nodes
+            "  ring       {} members at the end, {converged}; {} of {} looks with the invariants in force",
+            self.nodes, self.ring_checks_in_force, self.ring_checks
         )?;
         let Population {
             started,

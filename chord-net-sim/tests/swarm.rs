@@ -28,7 +28,7 @@ fn a_hundred_runs_of_churn_break_no_promise() {
         "{} seeds twice, the same hashes: {} events, {} crashes, {} leaves, {} suspicions, {} lookups, {} failed, \
          {} named another than the owner ({} passed over members apart, {} suspected, {} \
          entering, {} without an excuse), {} records acknowledged, {} losses explained of at most {}, \
-         {} quorum reads compared",
+         {} quorum reads compared, {} of {} looks at the ring with its invariants in force",
         reports.len(),
         total(|report| report.events),
         total(|report| report.population.crashed),
@@ -45,9 +45,12 @@ fn a_hundred_runs_of_churn_break_no_promise() {
         total(|report| report.records.lost_explained),
         total(|report| report.records.lost_bound),
         total(|report| report.clients.quorum_reads),
+        total(|report| report.ring_checks_in_force),
+        total(|report| report.ring_checks),
     );
     writeln!(std::io::stderr(), "{figures}").expect("standard error is open");
     all_pass(&reports);
+    assert!(reports.iter().any(|report| report.ring_checks_in_force > 0));
     all_named_the_owner(&reports);
 }
 

@@ -28,6 +28,9 @@ pub(super) struct Finish {
     /// When the last fault was over.
     healed_at: u64,
     records: Records,
+    /// Looks at the ring, and those with the invariants in force.
+    checks: u64,
+    in_force: u64,
     /// When the phase must be over.
     until: u64,
 }
@@ -102,9 +105,11 @@ impl World {
             self.premises.ideal(views.len());
             self.owners.ideal(self.now);
         }
+        self.finish.checks += 1;
         if !self.premises.hold(length) {
             return;
         }
+        self.finish.in_force += 1;
         for stranded in ring::stranded(&views, |peer| self.is_live(peer)) {
             self.violate("live-entry", format!("{stranded:?} has no live successor"));
         }
@@ -365,6 +370,8 @@ impl World {
             events: self.trace.events(),
             events_per_second: 0.0,
             converged_seconds: self.finish.converged.map(|micros| micros as f64 / 1e6),
+            ring_checks: self.finish.checks,
+            ring_checks_in_force: self.finish.in_force,
             lookups,
             records: self.finish.records,
             clients: Clients {
