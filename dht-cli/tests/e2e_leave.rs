@@ -43,8 +43,8 @@ fn a_terminated_node_hands_over_even_values_of_one_copy() {
             .expect("stored");
     }
     // Each leaves in its turn, so that some of them held the only copy of something.
-    for (leaving, reader) in [(3, 1), (0, 4)] {
-        cluster.process(leaving).signal("TERM");
+    for (leaving, reader, signal) in [(3, 1, "TERM"), (0, 4, "INT")] {
+        cluster.process(leaving).signal(signal);
         let (code, took) = cluster.process(leaving).wait(LEAVE);
         println!(
             "{} left in {:.2} s",

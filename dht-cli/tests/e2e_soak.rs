@@ -73,11 +73,15 @@ fn main() {
         come_back(&mut cluster, doomed, killed, absence, copies);
         let again = read(&cluster, &files, &others, &AtomicUsize::new(0));
         again.report("read again", files.len());
+        nobody_denied(&cluster, &others);
         die_and_come_back_at_once(&mut cluster, doomed, copies);
     }
 
     let last = read(&cluster, &files, &[0, 1, 2, 3, 4], &AtomicUsize::new(0));
     last.report("read at the end, through all", files.len());
+    nobody_denied(&cluster, &[0, 1, 2, 3, 4]);
+    let founded = |at: usize| cluster.log(at).matches("founded a ring").count();
+    assert_eq!((0..5).map(founded).sum::<usize>(), 1, "a second ring");
     println!("e2e_soak passed in {:.0} s", begin.elapsed().as_secs_f64());
 }
 
@@ -93,18 +97,18 @@ fn count(files: &[Source]) {
     let tcp = files.iter().filter(|file| file.fits_tcp()).count();
     let large = files.len() - tcp - empty;
     println!(
-        "{} files, {bytes} bytes: {tcp} through both ports, {empty} empty and {large} above 65,495 bytes \
-         through HTTP only",
+        "{} files, {bytes} bytes: {tcp} through both ports in turn, {empty} empty and {large} above \
+         65,495 bytes through HTTP only",
         files.len()
     );
     assert!(
-        files.len() < 100 || large > 0,
-        "some files must be too large for the binary port"
+        files.len() < 100 || (large > 0 && empty > 0),
+        "some files must be too large for the binary port, and some empty"
     );
 }
 
-/// Stores every file through one node: what fits through its binary port, the rest through
-/// HTTP. A PUT of the binary protocol has no answer, but a GET behind it waits for it.
+/// Stores every file through one node: every other one that fits through its binary port, the
+/// rest through HTTP. A PUT of the binary protocol has no answer, but a GET behind it waits for it.
 fn store(cluster: &Cluster, files: &[Source]) -> Duration {
     const WRITERS: usize = 4;
     let begin = Instant::now();
@@ -112,8 +116,8 @@ fn store(cluster: &Cluster, files: &[Source]) -> Duration {
         for share in 0..WRITERS {
             let (mut tcp, mut http) = (cluster.tcp(WRITER), cluster.http(WRITER));
             scope.spawn(move || {
-                for file in files.iter().skip(share).step_by(WRITERS) {
-                    if !file.fits_tcp() {
+                for (at, file) in files.iter().enumerate().skip(share).step_by(WRITERS) {
+                    if !file.fits_tcp() || at / WRITERS % 2 == 0 {
                         http.put(&file.key, "", &file.content).expect("stored");
                         continue;
                     }
@@ -165,8 +169,9 @@ fn read(cluster: &Cluster, files: &[Source], readers: &[usize], progress: &Atomi
                 };
                 scope.spawn(move || {
                     let mut reading = Reading::default();
-                    for file in files {
-                        client.read(file, &mut reading);
+                    for (at, file) in files.iter().enumerate() {
+                        let binary = file.fits_tcp() && (at + reader) % 2 == 0;
+                        client.read(file, binary, &mut reading);
                         progress.fetch_add(1, Ordering::Relaxed);
                     }
                     reading
@@ -190,18 +195,39 @@ fn read(cluster: &Cluster, files: &[Source], readers: &[usize], progress: &Atomi
     all
 }
 
+/// No member has said "not found" through its binary port since it was started.
+fn nobody_denied(cluster: &Cluster, members: &[usize]) {
+    for &at in members {
+        let metrics = cluster.http(at).ask("GET", "/metrics", b"");
+        let metrics = String::from_utf8(metrics.expect("it runs").1).expect("text");
+        let gets = |line: &&str| {
+            line.starts_with("dht_tcp_requests_total{") && line.contains("kind=\"get\"")
+        };
+        let of = |result: &str| {
+            let word = format!("result=\"{result}\"");
+            let mut lines = metrics.lines().filter(gets);
+            let line = lines.find(|line| line.contains(&word));
+            line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        };
+        assert!(of("ok").is_some_and(|count| count > 0.0), "{metrics}");
+        let denied = of("not_found").unwrap_or(0.0);
+        assert_eq!(denied, 0.0, "{} denied values", cluster.members[at].name);
+    }
+}
+
 struct Client {
     tcp: Tcp,
     http: Http,
 }
 
 impl Client {
-    /// Reads until the value is there; a refusal is tried again while there is time.
-    fn read(&mut self, file: &Source, reading: &mut Reading) {
+    /// Reads until the value is there, through the binary port or HTTP; a refusal is tried
+    /// again while there is time.
+    fn read(&mut self, file: &Source, binary: bool, reading: &mut Reading) {
         let what = format!("the value of {}", harness::hex(&file.key));
         let begin = Instant::now();
         until(&what, READ, || {
-            let answer = if file.fits_tcp() {
+            let answer = if binary {
                 self.tcp.get(&file.key)
             } else {
                 self.http.get(&file.key)
@@ -213,7 +239,8 @@ impl Client {
                     Ok(())
                 }
                 // The binary protocol says "not found" and "not now" with one word.
-                Ok(None) if file.fits_tcp() => {
+                // Which it was is counted: see `nobody_denied`.
+                Ok(None) if binary => {
                     reading.again += 1;
                     Err("FAILURE".into())
                 }

@@ -84,8 +84,8 @@ impl Port {
     }
 }
 
-fn put(value: &'static [u8]) -> Bytes {
-    let value = Bytes::from_static(value);
+fn put(value: &[u8]) -> Bytes {
+    let value = Bytes::copy_from_slice(value);
     Message::Put {
         ttl: 1,
         replication: 1,
@@ -128,14 +128,21 @@ async fn rest(stream: &mut TcpStream) -> Vec<u8> {
 #[tokio::test]
 async fn the_published_vectors_work_split_at_every_byte() {
     let port = Port::open(16);
-    let both = [put(b"bernd"), get(*LOLZ)].concat();
-    let answer = codec::success(LOLZ, b"bernd").expect("it fits");
+    // Another value each time: what was put before must not pass for what was lost now.
+    let exchange = |value: &str| {
+        let both = [put(value.as_bytes()), get(*LOLZ)].concat();
+        let answer = codec::success(LOLZ, value.as_bytes()).expect("it fits");
+        (both, answer)
+    };
     let mut stream = port.connect().await;
-    for split in 0..both.len() {
+    stream.set_nodelay(true).expect("an open socket");
+    for split in 0..exchange("bernd").0.len() {
+        let (both, answer) = exchange(&format!("{split:05}"));
         stream.write_all(&both[..split]).await.expect("sent");
         stream.write_all(&both[split..]).await.expect("sent");
         assert_eq!(receive(&mut stream).await, answer, "split at {split}");
     }
+    let (both, answer) = exchange("bernd");
     for byte in &both {
         stream.write_all(&[*byte]).await.expect("sent");
     }

@@ -32,6 +32,8 @@ pub(super) struct World {
     identities: Vec<Identity>,
     threads: DriverThreads,
     nodes: Vec<Node>,
+    /// All nodes in the order in which they write, the dead among them.
+    writers: Vec<Id>,
     keys: u32,
 }
 
@@ -87,6 +89,7 @@ impl World {
             identities,
             threads,
             nodes: Vec::new(),
+            writers: Vec::new(),
             keys,
         })
     }
@@ -109,6 +112,7 @@ impl World {
             let node = Node::start_on(&self.threads, config)
                 .await
                 .map_err(Stop::failed)?;
+            self.writers.push(node.id());
             self.nodes.push(node);
         }
         for node in &self.nodes {
@@ -209,7 +213,7 @@ impl World {
             if tasks.len() >= IN_FLIGHT {
                 reads.count(finished(tasks.join_next().await)?);
             }
-            let node = self.node(number, 1);
+            let node = self.reader(number);
             tasks.spawn(async move {
                 let begin = Instant::now();
                 let result = read(&node, number, patience).await;
@@ -276,6 +280,17 @@ impl World {
     /// The nodes that run.
     pub(super) fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// A node that lives and did not write this key, if there is one.
+    fn reader(&self, number: u32) -> Node {
+        let turn = usize::try_from(number).unwrap_or(0);
+        let writer = self.writers[turn % self.writers.len()];
+        let others: Vec<&Node> = self.nodes.iter().filter(|n| n.id() != writer).collect();
+        match others.as_slice() {
+            [] => self.node(number, 0),
+            others => others[turn % others.len()].clone(),
+        }
     }
 
     /// The node whose turn it is with a key; another `shift`, another node.
