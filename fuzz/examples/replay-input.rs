@@ -1,5 +1,5 @@
 //! Plays one input of the target `node` and prints what happens, for whoever looks into a
-//! finding: `cargo run -p fuzz --example replay FILE`.
+//! finding: `cargo run -p fuzz --example replay-input FILE`.
 
 use std::error::Error;
 
