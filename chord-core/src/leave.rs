@@ -238,7 +238,7 @@ impl Node {
             |peer: &&Peer| !leaving.refused.contains(&peer.id) && !contacts.is_dead(**peer, now);
         let mut stay = self.ring.successors().iter().filter(stays);
         let nearer = |peer: &Peer| Id::between(self.me.id, peer.id, heir.id);
-        let known = self.ring.successors().iter().any(|peer| *peer == heir);
+        let known = self.ring.successors().contains(&heir);
         if !known || stay.next().is_some_and(nearer) {
             leaving.heir = None;
         }
