@@ -253,12 +253,10 @@ impl Node {
             return;
         };
         let Some(heir) = leaving.heir else { return };
-        let former = leaving.former.filter(|span| span.contains(newcomer.id));
-        let mine = former.is_some() || leaving.former.is_some_and(|f| f.after == newcomer.id);
-        if leaving.given_up || !mine || leaving.granted == Some(newcomer) {
-            return;
-        }
-        if leaving.ceding.is_some() {
+        let ours = |former: Span| former.contains(newcomer.id) || former.after == newcomer.id;
+        let granted = leaving.granted == Some(newcomer);
+        let known = granted || leaving.ceding.is_some() || leaving.given_up;
+        if known || !leaving.former.is_some_and(ours) {
             return;
         }
         leaving.ceding = Some(newcomer);
@@ -277,8 +275,12 @@ impl Node {
             return;
         };
         leaving.ceding = None;
-        // The heir may be in doubt by now; what it confirmed stands.
-        let same = leaving.heir.is_none_or(|present| present == heir);
+        // The heir may be in doubt by now; what it confirmed stands, unless another is being
+        // told of more.
+        let same = match leaving.heir {
+            Some(present) => present == heir,
+            None => !leaving.busy,
+        };
         if result != Ok(Response::Done) || !same {
             return;
         }

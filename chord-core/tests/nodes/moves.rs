@@ -1,8 +1,11 @@
 //! Records that move with their holders: after any number of comings and goings each is
 //! where it belongs, and nowhere else.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use chord_core::event::{Command, Outcome};
-use chord_core::message::{Request, Response, Route};
+use chord_core::message::{Request, Response, Route, Verdict};
 use chord_core::time::Micros;
 
 use super::world::{Fate, World, key, peer, put};
@@ -173,4 +176,69 @@ fn a_newcomer_beside_a_leaver_owns_its_span_at_once_and_alone() {
         world.run_for(Micros::from_secs(300));
         assert_exact(&world);
     }
+}
+
+/// Five nodes with records, and who owns the first of them.
+fn five_with_records() -> (World, usize) {
+    let mut world = World::ring(5);
+    for n in 0..RECORDS {
+        let ticket = world.command(n % 5, put(n));
+        let outcome = world.outcome(ticket);
+        assert!(matches!(outcome, Ok(Outcome::Written { .. })), "{n}");
+    }
+    let owner = World::owner_among(&key(0), 0..5);
+    (world, owner)
+}
+
+/// The member behind this one.
+fn behind(n: usize) -> usize {
+    let others = (0..5).filter(|other| *other != n);
+    let next = others.min_by_key(|other| peer(n).id.distance(peer(*other).id));
+    next.expect("four others")
+}
+
+/// An owner that went on counting a leaver, which stores nothing more, would never be equal
+/// with it, and would never bring the missing copies to the next in line.
+#[test]
+fn a_holder_that_leaves_is_replaced_as_soon_as_it_refuses_data() {
+    let (mut world, owner) = five_with_records();
+    let leaver = behind(owner);
+    world.meddle = Some(Box::new(move |from, _, request| match request {
+        Request::Offer { .. } if from == leaver => Fate::Lost,
+        _ => Fate::Pass,
+    }));
+    let leave = world.command(leaver, Command::Leave);
+    world.run_for(Micros::from_millis(200));
+    let ticket = world.command(owner, put(0));
+    let outcome = world.outcome(ticket);
+    assert!(
+        matches!(outcome, Ok(Outcome::Written { .. })),
+        "{outcome:?}"
+    );
+    world.run_for(Micros::from_secs(5));
+    assert!(!world.is_over(leave), "the leaver gets nothing across");
+    for n in (0..RECORDS).filter(|n| World::owner_among(&key(*n), 0..5) == owner) {
+        let holds = |m: &usize| *m != leaver && world.stores[*m].contains_key(&key(n));
+        assert_eq!((0..5).filter(holds).count(), COPIES, "record {n}");
+    }
+}
+
+/// Every offer is a page of heads that the owner looks up.
+#[test]
+fn a_leaver_that_is_told_to_wait_asks_more_and_more_rarely() {
+    let (mut world, leaver) = five_with_records();
+    let offers = Rc::new(Cell::new(0));
+    let seen = offers.clone();
+    world.meddle = Some(Box::new(move |from, _, request| match request {
+        Request::Offer { heads, .. } if from == leaver => {
+            seen.set(seen.get() + 1);
+            let verdicts = vec![Verdict::Wait; heads.len()];
+            Fate::Answer(Response::Offered { verdicts })
+        }
+        _ => Fate::Pass,
+    }));
+    let leave = world.command(leaver, Command::Leave);
+    world.run_for(Micros::from_secs(10));
+    assert!(!world.is_over(leave));
+    assert!((5..20).contains(&offers.get()), "{} offers", offers.get());
 }
