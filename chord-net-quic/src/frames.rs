@@ -124,6 +124,16 @@ mod tests {
     }
 
     #[test]
+    fn a_fetch_of_one_record_is_a_small_call_and_one_of_several_is_not() {
+        let key = chord_core::message::Key::new(Bytes::from_static(b"key"));
+        let fetch = |count| Request::Fetch {
+            keys: vec![key.clone().expect("short and not empty"); count],
+        };
+        assert!(!asks_for_much(&fetch(1)));
+        assert!(asks_for_much(&fetch(2)));
+    }
+
+    #[test]
     fn what_is_appended_is_what_the_codec_reads() {
         let mut out = BytesMut::new();
         for id in 0..3 {

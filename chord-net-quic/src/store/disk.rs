@@ -9,9 +9,9 @@
 //! Three threads: the writer gathers commands into a group and commits it (`writer`); the
 //! reader and the pager answer from snapshots and never wait for a commit (`reader`), the one
 //! what takes no time to speak of, the other pages and lists, each of which may read tens of
-//! megabytes. They work on one [`Engine`], which has neither threads nor queues; `record` and `meta` say how the bytes
-//! lie, `axis` how lifetimes survive a restart, `medium` where the file is and how full the
-//! disk, `fault` what follows from an error.
+//! megabytes. They work on one [`Engine`], which has neither threads nor queues; `record` and
+//! `meta` say how the bytes lie, `axis` how lifetimes survive a restart, `medium` where the
+//! file is and how full the disk, `fault` what follows from an error.
 //!
 //! **Disk full.** From [`FILL_MAX`] of the file system on, puts are refused; tombstones,
 //! discards, sweeps and reads go on. A write that finds no room at all is refused too, and
@@ -315,5 +315,30 @@ impl Host {
             failed @ Broken::Failed(_) => failed,
         };
         let _ = self.reports.send(Report::Broken(broken));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use chord_core::id::{Id, Span};
+    use chord_core::message::Key;
+
+    use super::*;
+
+    #[test]
+    fn what_a_client_waits_for_does_not_wait_for_pages() {
+        let key = Key::new(Bytes::from_static(b"key")).expect("short and not empty");
+        let many = |count| StoreCommand::GetMany {
+            keys: vec![key.clone(); count],
+            bytes_max: 1,
+        };
+        assert!(is_short(&StoreCommand::Get { key: key.clone() }));
+        assert!(is_short(&many(SHORT)) && !is_short(&many(SHORT + 1)));
+        assert!(!is_short(&StoreCommand::List {
+            span: Span::whole(Id::ZERO),
+            after: None,
+            bytes_max: 1,
+        }));
     }
 }
