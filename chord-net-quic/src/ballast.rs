@@ -1,61 +1,80 @@
-//! Room that is held ready in the data directory, so that a host can start on a full disk.
+//! Room that is held ready in the data directory, for what a host must write on a full disk.
 //!
-//! A start writes a few pages before it can serve what is stored: the new incarnation and the
-//! begin of a life. On a disk without a free block even that fails, and records that are safe
-//! would be out of reach until somebody makes room. So a running host keeps a file of
-//! [`BALLAST`] bytes; the next start gives it up before it writes anything, and takes it back
-//! once the store is open, as far as there is room.
+//! A start writes a few pages before it can serve what is stored, the new incarnation and the
+//! begin of a life; and a commit writes new pages before it frees the old ones, so that even a
+//! deletion needs some. The file of the store is sparse: what redb takes within it may have no
+//! block yet. Once others have written the file system full to the last block, records that are
+//! safe would be out of reach after a restart, and no client could make room. So a running host
+//! keeps a file of [`BALLAST`] bytes. A start and a deletion without room are given pieces of
+//! it, one at a time, so that whoever else fills the disk does not get all of it; it is
+//! completed when there is room again.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Bytes held ready: the few pages of a start, several times over.
-const BALLAST: u64 = 1 << 20;
-const FILE: &str = "ballast";
+/// Bytes held ready: some groups of deletions, a start many times over.
+const BALLAST: u64 = 4 << 20;
+/// Given at once: what a start or a group of deletions may need.
+const PIECE: u64 = 512 << 10;
 /// Written at a time.
-const PIECE: usize = 64 << 10;
+const CHUNK: usize = 64 << 10;
 
-/// Gives the room back to the file system.
-///
-/// # Errors
-/// The file is there and cannot be removed.
-pub(crate) fn give_up(dir: &Path) -> io::Result<()> {
-    match fs::remove_file(dir.join(FILE)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+/// The file.
+#[derive(Clone, Debug)]
+pub(crate) struct Ballast {
+    path: PathBuf,
 }
 
-/// Takes room again, as much of it as there is. Says whether all of it is held.
-///
-/// # Errors
-/// The file cannot be written, for another reason than a lack of room.
-pub(crate) fn take(dir: &Path) -> io::Result<bool> {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(dir.join(FILE))?;
-    let mut held = file.seek(SeekFrom::End(0))?;
-    while held < BALLAST {
-        // Written, not only declared: a hole takes no room.
-        match file.write(&[0x5a; PIECE]) {
-            Ok(0) => return Ok(false),
-            Ok(written) => held += written as u64,
-            Err(error) if is_full(&error) => return Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+impl Ballast {
+    /// That of a data directory.
+    pub(crate) fn of(dir: &Path) -> Self {
+        Self {
+            path: dir.join("ballast"),
         }
     }
-    sync(&file)
-}
 
-/// Some file systems find out only now that there is no room.
-fn sync(file: &File) -> io::Result<bool> {
-    match file.sync_all() {
-        Err(error) if is_full(&error) => Ok(false),
-        other => other.map(|()| true),
+    /// Gives a piece back to the file system; `false`: there is none left.
+    ///
+    /// # Errors
+    /// The file is there and cannot be shortened.
+    pub(crate) fn give_way(&self) -> io::Result<bool> {
+        let file = match File::options().write(true).open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other?,
+        };
+        let held = file.metadata()?.len();
+        file.set_len(held.saturating_sub(PIECE))?;
+        Ok(held > 0)
+    }
+
+    /// Takes what is missing, as much of it as there is room for.
+    ///
+    /// # Errors
+    /// The file cannot be written, for another reason than a lack of room.
+    pub(crate) fn complete(&self) -> io::Result<()> {
+        let mut options = File::options();
+        let options = options.create(true).truncate(false).write(true);
+        let mut file = options.open(&self.path)?;
+        let mut held = file.seek(SeekFrom::End(0))?;
+        if held >= BALLAST {
+            return Ok(());
+        }
+        while held < BALLAST {
+            // Written, not only declared: a hole takes no room.
+            match file.write(&[0x5a; CHUNK]) {
+                Ok(0) => break,
+                Ok(written) => held += written as u64,
+                Err(error) if is_full(&error) => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        match file.sync_all() {
+            // Some file systems find out only now that there is no room.
+            Err(error) if is_full(&error) => Ok(()),
+            other => other,
+        }
     }
 }
 
@@ -71,17 +90,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_is_taken_once_and_given_up() {
+    fn room_is_given_piece_by_piece_and_taken_again() {
         let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join(FILE);
-        give_up(dir.path()).expect("nothing to give up");
-        fs::write(&path, [0; 70_000]).expect("what a full disk left room for");
-        assert!(take(dir.path()).expect("writes"));
-        let held = fs::metadata(&path).expect("it is there").len();
-        assert!((BALLAST..BALLAST + PIECE as u64).contains(&held), "{held}");
-        assert!(take(dir.path()).expect("writes"));
-        assert_eq!(fs::metadata(&path).expect("it is there").len(), held);
-        give_up(dir.path()).expect("removes");
-        assert!(!path.exists());
+        let ballast = Ballast::of(dir.path());
+        assert!(!ballast.give_way().expect("no file"), "nothing was held");
+        std::fs::write(&ballast.path, [0; 70_000]).expect("what a full disk left room for");
+        for _ in 0..2 {
+            ballast.complete().expect("writes");
+            let held = std::fs::metadata(&ballast.path).expect("it is there").len();
+            assert!((BALLAST..BALLAST + CHUNK as u64).contains(&held), "{held}");
+            ballast.complete().expect("nothing is missing");
+            let after = std::fs::metadata(&ballast.path).expect("it is there").len();
+            assert_eq!(after, held);
+            let mut pieces = 0;
+            while ballast.give_way().expect("shortens") {
+                pieces += 1;
+            }
+            assert_eq!(pieces, held.div_ceil(PIECE));
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! lock        held while the process lives: two processes on one directory are refused
 //! node.json   who we are, in which life, whom we knew; replaced whole, never edited
-//! ballast     room for the next start on a full disk
+//! ballast     room for starts and deletions on a full disk
 //! reset.key   lets a restarted host tell its peers at once that it forgot them
 //! ```
 //!
@@ -14,7 +14,6 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ use chord_core::time::Micros;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Duplicate, StartError};
-use crate::ballast;
+use crate::ballast::Ballast;
 use crate::clock;
 use crate::store::disk::{FILL_MAX, Folder, Medium};
 
@@ -58,8 +57,6 @@ pub(crate) struct State {
     /// No earlier life is remembered.
     is_first: bool,
     written: Mutex<Remembered>,
-    /// There was no room for all of it.
-    lacks_ballast: AtomicBool,
 }
 
 /// `node.json`.
@@ -136,7 +133,8 @@ impl State {
     ) -> Result<(Self, u32, Positions), StartError> {
         fs::create_dir_all(dir).map_err(at(dir, dir))?;
         let lock = lock(dir)?;
-        ballast::give_up(dir).map_err(at(dir, dir))?;
+        // What follows must be written, also on a full disk.
+        Ballast::of(dir).give_way().map_err(at(dir, dir))?;
         let path = dir.join("node.json");
         let old = read(dir, &path)?;
         if let Some(old) = &old {
@@ -168,28 +166,25 @@ impl State {
             _lock: lock,
             is_first,
             written: Mutex::new(remembered),
-            lacks_ballast: AtomicBool::new(false),
         };
         state.write().map_err(at(dir, &path))?;
         Ok((state, incarnation, restored))
     }
 
-    /// Holds room for the next start, as far as there is some.
+    /// Holds room ready for starts and deletions, as far as there is some.
     ///
     /// # Errors
     /// The data directory cannot be written.
     pub(crate) fn take_ballast(&self) -> io::Result<()> {
-        let held = ballast::take(&self.dir)?;
-        self.lacks_ballast.store(!held, Ordering::Relaxed);
-        Ok(())
+        Ballast::of(&self.dir).complete()
     }
 
-    /// Takes what a full disk did not give, once puts find room again too.
+    /// Takes what a full disk did not give, or was given since, once puts find room again too.
     ///
     /// # Errors
     /// The data directory cannot be read or written.
     pub(crate) fn complete_ballast(&self) -> io::Result<()> {
-        if self.lacks_ballast.load(Ordering::Relaxed) && Folder::new(&self.dir).fill()? < FILL_MAX {
+        if Folder::new(&self.dir).fill()? < FILL_MAX {
             self.take_ballast()?;
         }
         Ok(())

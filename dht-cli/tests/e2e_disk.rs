@@ -115,6 +115,7 @@ impl Story<'_> {
             );
             self.refused("started on a full disk");
             self.read_all("started on a full disk");
+            self.delete(10);
         }
         self.hand_over();
         self.recover();

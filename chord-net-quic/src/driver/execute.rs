@@ -158,11 +158,16 @@ impl Driver {
             Report::Room(Room::Enough) => {
                 tracing::info!("there is room on the disk again: puts are taken");
             }
-            Report::Room(room @ (Room::Nearly | Room::None)) => {
+            Report::Room(Room::Nearly) => {
                 tracing::error!(
-                    ?room,
                     "the disk is nearly full: puts are refused until there is room; reads and \
                      deletes go on"
+                );
+            }
+            Report::Room(Room::None) => {
+                tracing::error!(
+                    "the disk is full: a write found no room, puts are refused until there is \
+                     some; reads go on, deletes as long as the ballast in the data directory lasts"
                 );
             }
             Report::Broken(broken) => self.broke(broken, now.mono),

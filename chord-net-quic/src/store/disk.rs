@@ -15,7 +15,8 @@
 //!
 //! **Disk full.** From [`FILL_MAX`] of the file system on, puts are refused; tombstones,
 //! discards, sweeps and reads go on. A write that finds no room at all is refused too, and
-//! the file is opened again at its last commit.
+//! the file is opened again at its last commit; for what makes room some is held ready
+//! ([`Medium::give_way`]).
 //!
 //! **Failure.** Any other error of a write or a commit is final: every command from then on
 //! is answered [`StoreError::Failed`], and [`Report::Broken`] says why. No sync is repeated.
@@ -130,9 +131,18 @@ impl Disk {
         if folder.is_empty()? {
             forget()?;
         }
-        let open = || {
+        let attempt = || {
             folder.create(|backend| Engine::make(backend, owner, now, tuning))?;
             Engine::open(Arc::new(folder.clone()), owner, incarnation, now, tuning)
+        };
+        let open = || {
+            loop {
+                match attempt() {
+                    // A life that begins is a commit, too.
+                    Err(OpenError::Fault(Fault::NoRoom)) if folder.give_way() => {}
+                    other => return other,
+                }
+            }
         };
         let (engine, opened) = match open() {
             Ok((engine, found)) => (

@@ -179,6 +179,38 @@ fn a_disk_without_any_room_serves_reads_and_takes_puts_once_there_is_some() {
     assert_eq!(driven.rooms, [Room::None, Room::Enough]);
 }
 
+/// How many of 60 records can be deleted when others have filled the disk to the last block.
+fn deleted_without_a_free_block(reserve: usize) -> usize {
+    let tape = Tape::default();
+    let mut driven = Driven::new(open(tape.clone()).expect("opens").0);
+    let value = [1; 40_000];
+    for n in 0..60 {
+        let new = put(vec![record(n, 1, Some(&value), 50)]);
+        assert!(driven.one(new).is_ok(), "there is room");
+    }
+    {
+        let mut state = tape.state();
+        (state.fill, state.free, state.reserve) = (1_000, Some(0), reserve);
+    }
+    let gone = |n: &u64| driven.one(put(vec![record(*n, 2, None, 50)])).is_ok();
+    let count = (0..60).filter(gone).count();
+    assert!(driven.broken.is_none());
+    assert!(
+        driven.rooms.len() <= 2,
+        "told once of each: {:?}",
+        driven.rooms
+    );
+    count
+}
+
+#[test]
+fn deletes_go_on_without_a_free_block_by_what_is_held_ready() {
+    assert_eq!(deleted_without_a_free_block(1_024), 60);
+    let without = deleted_without_a_free_block(0);
+    assert!(without < 60, "nothing had to be held ready");
+    println!("{without} of 60 with nothing held ready");
+}
+
 fn open_in(dir: &std::path::Path, owner: &Owner) -> Result<(Driven, Option<String>), OpenError> {
     let (reporting, reports) = mpsc::unbounded_channel();
     let (disk, opened) = Disk::open(dir, owner, 1, reporting)?;

@@ -1,5 +1,6 @@
 //! A disk that writes down everything that is done to it, and fails when told to.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -56,6 +57,12 @@ pub(crate) struct State {
     pub(crate) fill: u32,
     /// Growth beyond this finds no room.
     pub(crate) room: Option<u64>,
+    /// Blocks that were ever written: the others take none of the disk.
+    blocks: BTreeSet<u64>,
+    /// Blocks that can still be written for the first time, if that is limited.
+    pub(crate) free: Option<usize>,
+    /// Blocks held ready for what makes room.
+    pub(crate) reserve: usize,
     pub(crate) set_aside: u32,
     /// Syncs do not return until this is lifted.
     pub(crate) held: bool,
@@ -66,6 +73,23 @@ pub(crate) struct State {
 /// The disk.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tape(Arc<(Mutex<State>, Condvar)>);
+
+/// Bytes of a block of the disk.
+const BLOCK: u64 = 4 << 10;
+
+impl State {
+    /// Takes the blocks that a write needs, or finds no room.
+    fn take_blocks(&mut self, offset: u64, length: u64) -> io::Result<()> {
+        let blocks = offset / BLOCK..(offset + length).div_ceil(BLOCK);
+        let fresh: Vec<u64> = blocks.filter(|at| !self.blocks.contains(at)).collect();
+        if let Some(free) = &mut self.free {
+            let left = free.checked_sub(fresh.len());
+            *free = left.ok_or(io::ErrorKind::StorageFull)?;
+        }
+        self.blocks.extend(fresh);
+        Ok(())
+    }
+}
 
 impl Tape {
     pub(crate) fn of(bytes: Vec<u8>) -> Self {
@@ -125,6 +149,14 @@ impl Medium for Tape {
         Ok(self.state().fill)
     }
 
+    fn give_way(&self) -> bool {
+        let mut state = self.state();
+        let piece = state.reserve.min(128);
+        state.reserve -= piece;
+        state.free = state.free.map(|free| free + piece);
+        piece > 0
+    }
+
     fn set_aside(&self) -> io::Result<String> {
         let mut state = self.state();
         state.set_aside += 1;
@@ -179,6 +211,7 @@ impl StorageBackend for Tape {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut state = self.call()?;
+        state.take_blocks(offset, data.len() as u64)?;
         write(&mut state.bytes, offset, data);
         if state.recording {
             let data = data.to_vec();

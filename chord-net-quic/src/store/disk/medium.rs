@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
+use crate::ballast::Ballast;
+
 /// The file in the data directory.
 const FILE: &str = "store.redb";
 
@@ -25,6 +27,11 @@ pub trait Medium: fmt::Debug + Send + Sync {
     /// # Errors
     /// Nobody knows.
     fn fill(&self) -> io::Result<u32>;
+
+    /// Gives back some room that was held ready for what makes room; `false`: none is left.
+    fn give_way(&self) -> bool {
+        false
+    }
 
     /// Puts a damaged store where it is in nobody's way, and says where that is.
     ///
@@ -193,6 +200,14 @@ impl Medium for Folder {
         let usable = used.saturating_add(found.f_bavail).max(1);
         let share = u128::from(used) * 1_000 / u128::from(usable);
         Ok(u32::try_from(share).unwrap_or(1_000))
+    }
+
+    fn give_way(&self) -> bool {
+        let given = Ballast::of(&self.dir).give_way();
+        given.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the ballast in the data directory cannot be given up");
+            false
+        })
     }
 
     fn set_aside(&self) -> io::Result<String> {

@@ -25,8 +25,9 @@ const GROUP_TIME: Micros = Micros::from_millis(1);
 /// After a write that found no room, puts are tried again this much later.
 const TRY_AGAIN: Micros = Micros::from_secs(1);
 
-/// How often a group that makes room is tried again when there is none for itself: what the
-/// commit before it gave back within the file is free only now.
+/// How often a group that makes room is tried when there is none for itself: what the commit
+/// before it gave back within the file is free only now. After that it gets what is held
+/// ready for it.
 const TRIES: usize = 3;
 
 /// Works until the queue is closed.
@@ -45,10 +46,11 @@ pub(super) fn run(host: &Host) {
         let mut group = Group::of(first, refusing, expected);
         let now = group.now;
         let mut written = host.engine.write(now, &mut || group.next(host));
-        for _ in 0..TRIES {
-            if !refusing || !matches!(written, Err(Fault::NoRoom)) {
-                break;
-            }
+        let mut tries = 1..TRIES;
+        while refusing
+            && matches!(written, Err(Fault::NoRoom))
+            && (tries.next().is_some() || host.engine.medium().give_way())
+        {
             let mut again = group.kept.clone().into_iter();
             let mut next = || again.next().or_else(|| group.next(host));
             written = host.engine.write(now, &mut next);
@@ -67,13 +69,12 @@ struct Watch {
 impl Watch {
     /// Whether puts are refused for now. Nobody knowing how full the disk is, is no reason.
     fn refuses(&mut self, host: &Host, now: Instant) -> bool {
-        if host
-            .engine
-            .medium()
-            .fill()
-            .is_ok_and(|fill| fill >= FILL_MAX)
-        {
-            self.tell(host, Room::Nearly);
+        let fill = host.engine.medium().fill();
+        if fill.is_ok_and(|fill| fill >= FILL_MAX) {
+            // Told of no room at all, nobody need hear of little.
+            if self.told == Room::Enough {
+                self.tell(host, Room::Nearly);
+            }
             return true;
         }
         match self.told {
