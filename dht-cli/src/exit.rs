@@ -55,6 +55,14 @@ impl Stop {
         }
     }
 
+    /// A check found a violation: exit code 5.
+    pub fn violation(message: impl fmt::Display) -> Self {
+        Self {
+            exit: Exit::Violation,
+            message: message.to_string(),
+        }
+    }
+
     /// Bad usage or configuration: exit code 2.
     pub fn usage(message: impl fmt::Display) -> Self {
         Self {

@@ -464,4 +464,17 @@ fn a_simulated_crash_passes_twice_with_one_trace() {
         ],
     );
     assert!(said.contains("FAIL"), "{said}");
+    // Nobody has this address: the fault cannot fire, and the run proves nothing.
+    let said = expect(
+        dir,
+        6,
+        &[
+            "sim",
+            "run",
+            "crash-one",
+            "--set",
+            "fault=[{at=\"1m\", kind=\"crash\", which=[99]}]",
+        ],
+    );
+    assert!(said.contains("VACUOUS"), "{said}");
 }

@@ -672,3 +672,42 @@ fn records_are_kept_on_disk_wherever_there_is_a_place_for_them() {
     );
     assert_eq!(kept(""), StoreSetting::Memory);
 }
+
+/// The blocks of the README in a language, in their order.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let text = include_str!("../../README.md");
+    let begin = format!("```{language}\n");
+    let blocks = text.split(begin.as_str()).skip(1);
+    blocks
+        .map(|block| block.split("```").next().expect("it ends"))
+        .collect()
+}
+
+#[test]
+fn the_files_that_the_readme_and_the_deployment_show_are_read() {
+    let [node, scenario] = blocks("toml")[..] else {
+        panic!("a configuration and a scenario are shown");
+    };
+    let first = toml(node).expect("host 1 of the README").settings;
+    assert_eq!(first.node.listen, at("192.0.2.11:7400"));
+    assert_eq!(first.node.join, [""; 0]);
+    let joins = "join      = [\"192.0.2.11:7400\", \"192.0.2.12:7400\"]";
+    let second = node.replace("join      = []", joins);
+    assert_ne!(second, node, "what hosts 2 and 3 change is there");
+    let second = toml(&second).expect("host 2 of the README").settings;
+    assert_eq!(second.node.join, ["192.0.2.11:7400", "192.0.2.12:7400"]);
+
+    let [form] = blocks("ini")[..] else {
+        panic!("one INI file is shown");
+    };
+    let form = ini(form).expect("the INI form of the README").settings;
+    assert_eq!(form.api.tcp, Some(at("127.0.0.1:7401")));
+    assert_eq!(form.node.join, ["192.0.2.11:7400"]);
+
+    let deployed = toml(include_str!("../../deploy/node.toml")).expect("deploy/node.toml");
+    assert!(deployed.notes.is_empty(), "{:?}", deployed.notes);
+    assert_eq!(deployed.settings.store, StoreSetting::Redb);
+
+    let plan = chord_net_sim::plan::Plan::from_toml(scenario, "README", &[]);
+    assert_eq!(plan.expect("the scenario of the README").name, "one-dies");
+}

@@ -184,6 +184,65 @@ fn directories_for_data_that_cannot_be_used_are_refused_with_the_remedy() {
     refused(dir, 1, str::to_owned, &[place, "is damaged", remedy]);
 }
 
+/// Whatever a start is refused for, the records of the life before are there for the next one
+/// that makes sense.
+#[test]
+fn a_refused_start_loses_nothing() {
+    const RECORDS: usize = 50;
+    let mut cluster = Cluster::new(2);
+    let (key, value) = (
+        |n: usize| format!("kept-{n}").into_bytes(),
+        |n: usize| format!("value {n} ").repeat(n + 1).into_bytes(),
+    );
+    cluster.start_and_wait(0);
+    let mut http = cluster.http(0);
+    for n in 0..RECORDS {
+        http.put(&key(n), "", &value(n)).expect("stored");
+    }
+    // A value that is too large is refused, and the one before it stays.
+    let path = format!("/v1/kv/{}?encoding=hex", harness::hex(&key(0)));
+    let large = vec![7; (1 << 20) + 1];
+    let (status, _) = http.ask("PUT", &path, &large).expect("answered");
+    assert_eq!(status, 413);
+    assert_eq!(http.get(&key(0)).expect("answered"), Some(value(0)));
+    cluster.kill(0);
+
+    let dir = cluster.dir().to_path_buf();
+    let dir = dir.as_path();
+    let add = |line: &'static str| move |ini: &str| format!("{ini}{line}\n");
+    refused(dir, 2, add("web_adress = 127.0.0.1:1"), &["web_address"]);
+    refused(
+        dir,
+        2,
+        |ini| ini.replace("n1.pem", "missing.pem"),
+        &["missing.pem"],
+    );
+    refused(dir, 2, |ini| ini.replace("n1.key", "n2.key"), &["n2.key"]);
+    // Another node's certificate on this one's data.
+    let stranger = |ini: &str| ini.replace("n1.pem", "n2.pem").replace("n1.key", "n2.key");
+    refused(dir, 2, stranger, &["data_dir", &cluster.members[1].id]);
+    let key_file = dir.join("n1.key");
+    let mode = |mode| std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(&key_file, mode(0o644)).expect("changed");
+    refused(dir, 2, str::to_owned, &["chmod 600"]);
+    std::fs::set_permissions(&key_file, mode(0o600)).expect("changed");
+    let taken = TcpListener::bind(("127.0.0.1", cluster.members[0].web)).expect("a port");
+    refused(dir, 1, str::to_owned, &["[dht] web_address"]);
+    drop(taken);
+    let node_json = dir.join("n1.data/node.json");
+    let remembered = std::fs::read(&node_json).expect("it was written");
+    std::fs::write(&node_json, "{\"schema\": 1,").expect("written");
+    refused(dir, 1, str::to_owned, &["is damaged"]);
+    std::fs::write(&node_json, remembered).expect("written");
+
+    cluster.start_and_wait(0);
+    let mut http = cluster.http(0);
+    for n in 0..RECORDS {
+        let found = http.get(&key(n)).expect("answered");
+        assert_eq!(found, Some(value(n)), "kept-{n}");
+    }
+}
+
 #[test]
 fn plain_text_ports_off_loopback_are_refused() {
     let cluster = Cluster::new(1);

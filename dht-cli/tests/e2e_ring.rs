@@ -48,6 +48,10 @@ fn five_nodes_started_at_once_form_one_ring_that_serves_every_command() {
         "{found}"
     );
 
+    // Lists of four where one was expected: the check must be able to say no.
+    let said = dht(5, 0, &["ring", "check", "--successors", "1"]);
+    assert!(said.contains(&cluster.members[0].id[..8]), "{said}");
+
     let ring = dht(0, 2, &["ring", "show", "--json"]);
     for member in &cluster.members {
         assert!(

@@ -117,7 +117,7 @@ impl World {
         }
         for node in &self.nodes {
             let ended = |why: &dyn std::fmt::Display| {
-                Stop::failed(format!("the node {:.8} did not join: {why}", node.id()))
+                Stop::violation(format!("the node {:.8} did not join: {why}", node.id()))
             };
             match tokio::time::timeout(patience, node.joined()).await {
                 Ok(Ok(())) => {}
@@ -194,7 +194,7 @@ impl World {
                     .put(key(number), value(number), PutOptions::default())
                     .await;
                 written.map_err(|failure| {
-                    Stop::failed(format!("writing {}: {}", name(number), describe(failure)))
+                    Stop::violation(format!("writing {}: {}", name(number), describe(failure)))
                 })
             });
         }
@@ -235,7 +235,7 @@ impl World {
                 .lookup(key(number).position())
                 .await
                 .map_err(|failure| {
-                    Stop::failed(format!(
+                    Stop::violation(format!(
                         "looking {} up: {}",
                         name(number),
                         describe(failure)

@@ -61,6 +61,15 @@ impl Talk {
         [&size.to_be_bytes()[..], &rest].concat()
     }
 
+    /// Closes our side, and returns what the server counted up to its end.
+    async fn last_with_metrics(mut self) -> (Vec<u8>, std::sync::Arc<Metrics>) {
+        self.client.shutdown().await.expect("our side closes");
+        let mut rest = Vec::new();
+        self.client.read_to_end(&mut rest).await.expect("an end");
+        self.server.await.expect("it does not panic");
+        (rest, self.metrics)
+    }
+
     /// Everything up to the end of the stream, and the cause the server counted.
     async fn last(mut self) -> (Vec<u8>, String) {
         let mut rest = Vec::new();
@@ -69,6 +78,14 @@ impl Talk {
         self.server.await.expect("it does not panic");
         (rest, closed(&self.metrics))
     }
+}
+
+/// How many requests of a kind ended in this way.
+fn counted(metrics: &Metrics, kind: &str, result: &str) -> u64 {
+    let text = metrics.render(&chord_net_quic::Counters::default(), None, true);
+    let sample = format!("dht_tcp_requests_total{{kind=\"{kind}\",result=\"{result}\"}} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&sample));
+    line.map_or(0, |count| count.parse().expect("a count"))
 }
 
 fn closed(metrics: &Metrics) -> String {
@@ -145,6 +162,7 @@ async fn a_request_without_an_outcome_fails_within_five_seconds() {
     talk.send(&get(b'b')).await;
     assert_eq!(talk.receive().await, failure(b'a'));
     assert_eq!(talk.receive().await, failure(b'b'));
+    assert_eq!(counted(&talk.metrics, "get", "timed_out"), 2);
     assert!(
         begun.elapsed() <= Duration::from_secs(5),
         "{:?}",
@@ -172,6 +190,11 @@ async fn an_unavailable_ring_is_a_failure() {
     });
     talk.send(&get(b'a')).await;
     assert_eq!(talk.receive().await, failure(b'a'));
+    assert_eq!(counted(&talk.metrics, "get", "unavailable"), 1);
+    talk.send(&put(b'a', "x")).await;
+    let (_, ended) = talk.last_with_metrics().await;
+    assert_eq!(counted(&ended, "put", "unavailable"), 1);
+    assert_eq!(counted(&ended, "put", "ok"), 0);
 }
 
 #[tokio::test(start_paused = true)]
