@@ -67,6 +67,10 @@ impl Node {
                 "more passed operations than bounded",
             ),
             (
+                self.shown.len() <= 1_024,
+                "more versions shown than bounded",
+            ),
+            (
                 self.queued.len() <= 1_024,
                 "more queued writes than bounded",
             ),

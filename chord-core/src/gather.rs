@@ -135,6 +135,9 @@ impl Node {
             return;
         };
         let mark = self.own_mark(gather.key.position());
+        if let Ok(StoreAnswer::Record(Some(record))) = &result {
+            self.shown.stored(&record.key, record.header.version);
+        }
         let copy = match result {
             Ok(StoreAnswer::Record(record)) => Some(Copy {
                 record,
@@ -182,7 +185,7 @@ impl Node {
         let done = gather.waiting == 0;
         let enough = done || self.has_enough(cx, key);
         if enough && let Some(gather) = self.gathers.take(key) {
-            self.decide(cx, gather, done);
+            self.decide(cx, gather);
         }
     }
 
@@ -192,10 +195,18 @@ impl Node {
             return false;
         };
         let own = gather.copies.iter().any(|copy| copy.rank == 0);
-        own && match gather.settled {
-            true => self.has_majority(cx, gather) && self.is_covered(gather),
-            false => self.is_corroborated(cx, gather) && self.near_holders_answered(gather),
-        }
+        own && self.has_met_what_was_shown(cx, gather)
+            && match gather.settled {
+                true => self.has_majority(cx, gather) && self.is_covered(gather),
+                false => self.is_corroborated(cx, gather) && self.near_holders_answered(gather),
+            }
+    }
+
+    /// No quorum read goes back behind an earlier one that this node answered.
+    fn has_met_what_was_shown(&self, cx: &Cx, gather: &Gather) -> bool {
+        let shown = self.shown.get(&gather.key, cx.now.mono);
+        let met = newest(gather).map(|record| record.header.version);
+        shown.is_none_or(|shown| met.is_some_and(|met| met >= shown))
     }
 
     fn has_majority(&self, cx: &Cx, gather: &Gather) -> bool {
@@ -207,17 +218,15 @@ impl Node {
     /// Where the own store has lost the record, it is no part of a majority that meets every
     /// other: then all present holders must have spoken.
     fn is_covered(&self, gather: &Gather) -> bool {
-        let copies = class_of(gather, self.config.copies);
-        let last = copies.min(gather.others.saturating_add(1));
-        !gather.lost_here
-            || (1..last).all(|rank| gather.copies.iter().any(|copy| copy.rank == rank))
+        !gather.lost_here || self.near_holders_answered(gather)
     }
 
     /// The present holders of such a record have all spoken: a write that was counted at one
     /// of them before the group changed is among the answers.
     fn near_holders_answered(&self, gather: &Gather) -> bool {
         let copies = class_of(gather, self.config.copies);
-        (1..copies).all(|rank| gather.copies.iter().any(|copy| copy.rank == rank))
+        let last = copies.min(gather.others.saturating_add(1));
+        (1..last).all(|rank| gather.copies.iter().any(|copy| copy.rank == rank))
     }
 
     /// Enough complete copies of the latest group have spoken.
@@ -244,14 +253,15 @@ impl Node {
         }
     }
 
-    fn decide(&mut self, cx: &mut Cx, gather: Gather, complete: bool) {
+    fn decide(&mut self, cx: &mut Cx, gather: Gather) {
         let settled_now = self.spans.is_settled(gather.key.position());
-        let sure = if gather.settled {
-            self.has_majority(cx, &gather) && self.is_covered(&gather)
-        } else {
-            // A span that settled meanwhile may still have lacked what a holder then gave.
-            self.is_corroborated(cx, &gather) && (complete || self.near_holders_answered(&gather))
-        };
+        let sure = self.has_met_what_was_shown(cx, &gather)
+            && if gather.settled {
+                self.has_majority(cx, &gather) && self.is_covered(&gather)
+            } else {
+                // A span that settled meanwhile may still have lacked what a holder then gave.
+                self.is_corroborated(cx, &gather) && self.near_holders_answered(&gather)
+            };
         let newest = newest(&gather).cloned();
         match gather.purpose {
             Purpose::Learn { write } => {
@@ -309,14 +319,15 @@ impl Node {
         };
         let copies = record.header.copies;
         let (majority, _) = self.quorums(copies, cx.now.mono);
-        let same = gather.copies.iter().filter(|copy| {
+        let same = |copy: &&Copy| {
             copy.rank < copies
                 && copy
                     .record
                     .as_ref()
                     .is_some_and(|other| other.header.version == record.header.version)
-        });
-        if count(same) >= majority && !gather.lost_here {
+        };
+        let own = gather.copies.iter().filter(same).any(|copy| copy.rank == 0);
+        if own && count(gather.copies.iter().filter(same)) >= majority {
             let record = Some(record).filter(|record| record.is_live(cx.now.mono));
             self.respond(cx, asker, Response::Got { record });
             return;

@@ -91,6 +91,7 @@ mod repair;
 pub mod ring;
 mod route;
 mod serve;
+mod shown;
 mod spans;
 pub mod sums;
 mod survey;

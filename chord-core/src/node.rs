@@ -30,6 +30,7 @@ use crate::peer::{Addr, Peer};
 use crate::records::{FinishedOperations, Queued};
 use crate::repair::Repair;
 use crate::ring::Ring;
+use crate::shown::Shown;
 use crate::spans::Spans;
 use crate::table::Table;
 use crate::then::Then;
@@ -89,6 +90,7 @@ pub struct Node {
     pub(crate) finished: FinishedOperations,
     /// Operations whose versions passed through here as copies of another owner.
     pub(crate) passed: FinishedOperations,
+    pub(crate) shown: Shown,
     pub(crate) repair: Repair,
     pub(crate) sweep_from: Option<crate::message::Key>,
     /// Heads of one page whose owner is being looked for.
@@ -186,6 +188,7 @@ impl Node {
             queued: Vec::new(),
             finished: FinishedOperations::default(),
             passed: FinishedOperations::default(),
+            shown: Shown::default(),
             repair: Repair::default(),
             sweep_from: None,
             strays: Vec::new(),

@@ -59,6 +59,8 @@ pub(crate) struct Writing {
     excused: bool,
     /// Of `stored`, by those who should hold it rather than by a replacement.
     near: u8,
+    /// Of `stored`, by others who are asked first should this owner die.
+    heirs: u8,
     needed: u8,
     newer: Option<Version>,
     /// The newest time known to be stored under this key: what is assigned lies above it.
@@ -88,6 +90,7 @@ impl Writing {
             own: false,
             excused: false,
             near: 0,
+            heirs: 0,
             needed: 0,
             newer: None,
             above: 0,
@@ -112,21 +115,20 @@ impl Writing {
             .is_some_and(|record| record.header.version == version)
     }
 
-    /// Whether this peer is one of the first holders and replaces nobody.
-    fn is_near(&self, peer: Peer) -> bool {
-        let copies = self
-            .record
-            .as_ref()
-            .map_or(1, |record| record.header.copies.max(1));
-        let first = self.tried.iter().take(usize::from(copies) - 1);
-        first.into_iter().any(|holder| *holder == peer)
+    /// Which of those who were tried this peer is: below `copies − 1`, it replaces nobody.
+    fn place(&self, peer: Peer) -> Option<usize> {
+        self.tried.iter().position(|holder| *holder == peer)
     }
 
     /// Whether any later majority meets it: the own copy is in every one; without it, and with
     /// no room for it, a majority of those who should hold it stores what a read met.
+    ///
+    /// Should this owner die, the first `copies` after it are the holders, and asked. A copy
+    /// with somebody further on counts for nothing: they would deny in good faith what they
+    /// refused for want of room, or never heard of.
     fn has_majority(&self) -> bool {
         if self.own {
-            return self.stored >= self.needed;
+            return self.heirs.saturating_add(1) >= self.needed;
         }
         self.excused && self.near >= self.needed
     }
@@ -173,6 +175,7 @@ impl Node {
         writing.own = false;
         writing.excused = false;
         writing.near = 0;
+        writing.heirs = 0;
         writing.fresh = fresh;
         writing.skewed = 0;
         writing.needed = needed;
@@ -235,6 +238,9 @@ impl Node {
             && writing.is_of(version)
         {
             writing.own = outcome == Ok(None);
+            if writing.own {
+                self.shown.stored(&writing.key, version);
+            }
             writing.excused = outcome == Err(true) && matches!(writing.stage, Stage::WritingBack);
         }
         self.count_stored(cx, key, version, outcome);
@@ -261,8 +267,14 @@ impl Node {
             return;
         };
         writing.skewed = writing.skewed.saturating_add(u8::from(skewed));
-        let near = outcome == Ok(None) && writing.is_near(peer);
-        writing.near = writing.near.saturating_add(u8::from(near));
+        let copies = writing
+            .record
+            .as_ref()
+            .map_or(1, |r| r.header.copies.max(1));
+        let place = writing.place(peer).filter(|_| outcome == Ok(None));
+        let within = |count: u8| u8::from(place.is_some_and(|place| place < usize::from(count)));
+        writing.near = writing.near.saturating_add(within(copies - 1));
+        writing.heirs = writing.heirs.saturating_add(within(copies));
         let nearly = writing.stored.saturating_add(2) >= writing.needed;
         if outcome == Ok(None) && nearly && core::mem::take(&mut writing.own_waits) {
             writing.waiting = writing.waiting.saturating_add(1);
@@ -326,7 +338,7 @@ impl Node {
         // What a holder has newer must be topped first, unless it lies far in the future, where
         // no honest clock put it.
         let topped = writing.newer.is_none_or(|newer| newer.time > horizon);
-        if !writing.answered && topped && writing.has_majority() {
+        if !writing.answered && topped && writing.has_majority() && self.may_show(cx, key) {
             self.acknowledge(cx, key);
         }
         let Some(writing) = self.writes.get(key) else {
@@ -342,6 +354,20 @@ impl Node {
             self.writes.take(key);
         } else {
             self.fell_short(cx, key);
+        }
+    }
+
+    /// Whether what a read met may be answered: it is stored here, or remembered.
+    fn may_show(&mut self, cx: &Cx, key: SlabKey) -> bool {
+        let Some(writing) = self.writes.get(key) else {
+            return false;
+        };
+        match &writing.record {
+            Some(record) if !writing.own => {
+                let owned = |position| self.spans.owns(position);
+                self.shown.insert(record, owned, cx.now.mono)
+            }
+            _ => true,
         }
     }
 
@@ -387,6 +413,7 @@ impl Node {
             && writing.deadline > cx.now.mono
             && matches!(writing.stage, Stage::Storing { .. });
         let (stored, needed, full) = (writing.stored, writing.needed, writing.full);
+        let own = writing.own;
         let (newer, skewed) = (writing.newer, writing.fresh && writing.skewed > 0);
         let nowhere = writing.stored == 0;
         let above = writing.above.max(newer.map_or(0, |newer| newer.time));
@@ -409,10 +436,11 @@ impl Node {
         }
         let refusal = if full {
             Refusal::Full
-        } else if stored >= needed {
+        } else if stored >= needed && !own {
             // The others have it, our own disk does not.
             Refusal::Storage
         } else {
+            let stored = stored.min(needed.saturating_sub(1));
             Refusal::Unavailable { stored, needed }
         };
         self.end_write(cx, key, Response::Refused(refusal));

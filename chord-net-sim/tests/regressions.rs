@@ -82,6 +82,18 @@ const ROWS: &[Row] = &[
         why: "finds write-backs that count a replacement in place of the owner",
     },
     Row {
+        scenario: "disk-trouble",
+        seeds: &[21, 31, 64],
+        set: &[],
+        why: "a quorum read went back at an owner without room, after its group had changed",
+    },
+    Row {
+        scenario: "disk-trouble",
+        seeds: &[290, 340],
+        set: &[],
+        why: "acknowledged with replacements that nobody asked after the owner's death",
+    },
+    Row {
         scenario: "churn-24",
         seeds: &[1, 2],
         set: &["work.records.count=10", "work.records.rate=10/s"],

@@ -1,6 +1,7 @@
 //! A few whole nodes in one process, driven through the public interface only.
 
 mod clocks;
+mod full;
 mod insiders;
 mod misses;
 mod moves;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chord_core::config::Config;
 use chord_core::event::{
     Action, Class, Command, Event, Failure, Notice, OpId, Outcome, Restored, StoreAnswer,
-    StoreCommand, Terms, Ticket,
+    StoreCommand, StoreError, Terms, Ticket,
 };
 use chord_core::id::{Id, Span};
 use chord_core::message::{Head, Key, Record, Request, Response};
@@ -46,6 +46,8 @@ pub(crate) struct World {
     pub(crate) meddle: Option<Meddle>,
     /// The node whose store writes nothing for now, and what waits.
     pub(crate) stuck: Option<usize>,
+    /// Whose stores have no room for anything but tombstones.
+    pub(crate) full: Vec<usize>,
     /// Whose store was swept, and when.
     pub(crate) swept: Vec<(usize, u64)>,
     waiting: Vec<(OpId, StoreCommand)>,
@@ -64,6 +66,10 @@ pub(crate) fn peer(n: usize) -> Peer {
         addr: Addr::v4(10, 0, 0, n as u8, 1),
         incarnation: 1,
     }
+}
+
+fn grows(command: &StoreCommand) -> bool {
+    matches!(command, StoreCommand::Put { records } if records.iter().any(|r| !r.header.tombstone))
 }
 
 impl World {
@@ -96,6 +102,7 @@ impl World {
             notices: vec![],
             meddle: None,
             stuck: None,
+            full: vec![],
             swept: vec![],
             waiting: vec![],
             held: vec![],
@@ -282,14 +289,12 @@ impl World {
                     self.waiting.push((op, command));
                 }
                 Action::Store { op, command } => {
-                    let answer = self.store(n, command);
-                    self.queue.push((
-                        n,
-                        Event::Stored {
-                            op,
-                            result: Ok(answer),
-                        },
-                    ));
+                    let result = if self.full.contains(&n) && grows(&command) {
+                        Err(StoreError::Full)
+                    } else {
+                        Ok(self.store(n, command))
+                    };
+                    self.queue.push((n, Event::Stored { op, result }));
                 }
                 Action::Notice(notice) => self.notices.push((n, notice)),
             }
