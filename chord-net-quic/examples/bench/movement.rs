@@ -37,12 +37,12 @@ pub(crate) async fn run(ground: &Ground, mib: u32, figures: &mut Figures) -> Res
     let mut ring = Ring::new(ground.path().to_owned(), Config::default())?;
     ring.grow(NODES).await?;
     let newcomer = ring.prepare(IdChoice::Spread)?;
-    let (share, records) = records_for(&ring, &newcomer, mib);
+    let (moved, share, records) = records_for(&ring, &newcomer, mib);
     println!("{records} records of {BYTES} bytes, of which the newcomer will own {share}");
     ring.fill(records, BYTES).await?;
     ring.filled(records, true, PATIENCE).await?;
 
-    let clients = Clients::start(&ring.nodes, records);
+    let clients = Clients::start(&ring.nodes, records, moved);
     tokio::time::sleep(BEFORE).await;
     let before = clients.phase("before", Duration::ZERO);
     let begin = Instant::now();
@@ -82,8 +82,8 @@ pub(crate) async fn run(ground: &Ground, mib: u32, figures: &mut Figures) -> Res
     Ok(())
 }
 
-/// So many records that the newcomer's span holds `mib`.
-fn records_for(ring: &Ring, newcomer: &NodeConfig, mib: u32) -> (u32, u32) {
+/// The newcomer's span, its records, and so many in all that it holds `mib`.
+fn records_for(ring: &Ring, newcomer: &NodeConfig, mib: u32) -> (Span, u32, u32) {
     let wanted = mib * (1 << 20) / BYTES as u32;
     let id = newcomer.identity.certified().id().unwrap_or(Id::ZERO);
     let mut ids: Vec<Id> = ring.nodes.iter().map(Node::id).collect();
@@ -96,13 +96,15 @@ fn records_for(ring: &Ring, newcomer: &NodeConfig, mib: u32) -> (u32, u32) {
         owned += u32::from(span.contains(ring::key(records).position()));
         records += 1;
     }
-    (owned, records)
+    (span, owned, records)
 }
 
 /// What the clients met since it was last asked.
 #[derive(Default)]
 struct Met {
     gets: Vec<Duration>,
+    /// Of these, what the newcomer owns, will own or has owned.
+    moved: Vec<Duration>,
     puts: Vec<Duration>,
     refused: u32,
     failed: Vec<String>,
@@ -116,7 +118,7 @@ struct Clients {
 }
 
 impl Clients {
-    fn start(nodes: &[Node], records: u32) -> Self {
+    fn start(nodes: &[Node], records: u32, moved: Span) -> Self {
         let met = Arc::new(Mutex::new(Met::default()));
         let client = |number: u32| {
             let (nodes, met) = (nodes.to_vec(), met.clone());
@@ -141,6 +143,9 @@ impl Clients {
                         Ok(refused) => met.refused += refused,
                         Err(error) => met.failed.push(error.to_string()),
                     }
+                    if !writes && moved.contains(ring::key(n).position()) {
+                        met.moved.push(begin.elapsed());
+                    }
                     let times = if writes { &mut met.puts } else { &mut met.gets };
                     times.push(begin.elapsed());
                 }
@@ -159,6 +164,7 @@ impl Clients {
         let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
         let Met {
             gets,
+            moved,
             puts,
             refused,
             failed,
@@ -166,13 +172,16 @@ impl Clients {
         drop(met);
         let ms = |times: &Vec<Duration>, share| quantile(times.clone(), share).as_secs_f64() * 1e3;
         println!(
-            "{name} ({:.1} s): {} gets, p50 {:.2} ms, p99 {:.2} ms, longest {:.1} ms; {} puts, \
+            "{name} ({:.1} s): {} gets, p50 {:.2} ms, p99 {:.2} ms, longest {:.1} ms, of what \
+             moves p50 {:.2} ms, p99 {:.2} ms; {} puts, \
              p99 {:.2} ms; {refused} refused for the moment, {} failed",
             took.as_secs_f64(),
             gets.len(),
             ms(&gets, 0.5),
             ms(&gets, 0.99),
             ms(&gets, 1.0),
+            ms(&moved, 0.5),
+            ms(&moved, 0.99),
             puts.len(),
             ms(&puts, 0.99),
             failed.len(),
