@@ -65,6 +65,11 @@ pub const FILL_MAX: u32 = 850;
 /// A read of so many keys does not wait behind pages and lists.
 const SHORT: usize = 4;
 
+/// How much the thread gives way to those that a read waits for, where processors are few: a
+/// commit and a page are milliseconds of work each, a read is a hundredth of that.
+const WRITER_NICE: i32 = 10;
+const PAGER_NICE: i32 = 15;
+
 /// Records on a disk; see the module.
 #[derive(Debug)]
 pub struct Disk {
@@ -190,16 +195,20 @@ impl Disk {
             pages: VecDeque::new(),
             threads: Vec::new(),
         };
-        disk.spawn("store-writer", writer::run)?;
-        disk.spawn("store-reader", reader::read)?;
-        disk.spawn("store-pager", reader::page)?;
+        disk.spawn("store-writer", WRITER_NICE, writer::run)?;
+        disk.spawn("store-reader", 0, reader::read)?;
+        disk.spawn("store-pager", PAGER_NICE, reader::page)?;
         Ok(disk)
     }
 
-    fn spawn(&mut self, name: &str, work: fn(&Host)) -> Result<(), Fault> {
+    fn spawn(&mut self, name: &str, nice: i32, work: fn(&Host)) -> Result<(), Fault> {
         let host = self.host.clone();
         let thread = std::thread::Builder::new().name(name.to_owned());
-        self.threads.push(thread.spawn(move || work(&host))?);
+        let work = move || {
+            give_way(nice);
+            work(&host);
+        };
+        self.threads.push(thread.spawn(work)?);
         Ok(())
     }
 }
@@ -257,6 +266,20 @@ impl Store for Disk {
     fn work(&self) -> Work {
         *self.host.lock_work()
     }
+}
+
+/// Lets this thread give way to the others. Elsewhere than on Linux that is a matter of the
+/// whole process, which is left as it is.
+fn give_way(nice: i32) {
+    #[cfg(target_os = "linux")]
+    if nice > 0
+        && let Err(error) = rustix::process::setpriority_process(None, nice)
+    {
+        // Slower reads while records move, and nothing worse.
+        tracing::debug!(%error, "a thread of the store keeps its priority");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = nice;
 }
 
 /// Whether a read takes no time to speak of. Reads of a span that has not settled ask the
