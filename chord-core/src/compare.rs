@@ -61,9 +61,6 @@ const GRACE_MOVED: Micros = Micros::from_millis(20);
 pub(crate) struct Compare {
     pub(crate) peer: Peer,
     pub(crate) rank: u8,
-    /// Only what it knows matters now: what it lacks, the next round brings. Whoever has just
-    /// gained a span serves it the sooner.
-    learns: bool,
     pub(crate) progress: Progress,
     pub(crate) mark: Option<Mark>,
     /// Parts whose sums are to be compared, the next one last.
@@ -141,9 +138,7 @@ impl Compare {
         let sums = ours.iter().chain(theirs).filter(|sum| sum.part == part);
         sums.map(|sum| sum.copies).all(|copies| {
             let (own, other) = (of(ours, copies), of(theirs, copies));
-            if self.learns && other.is_none() {
-                true
-            } else if self.rank < copies {
+            if self.rank < copies {
                 own == other
             } else if other.is_none() {
                 true
@@ -167,11 +162,10 @@ impl Compare {
         }
     }
 
-    pub(crate) fn new(peer: Peer, rank: u8, span: Span, learns: bool, now: Instant) -> Self {
+    pub(crate) fn new(peer: Peer, rank: u8, span: Span, now: Instant) -> Self {
         Self {
             peer,
             rank,
-            learns,
             progress: Progress::Running,
             mark: None,
             todo: vec![span],
@@ -527,8 +521,7 @@ impl Node {
         for own in &ours {
             let known = find(&theirs, &own.key);
             let newer = known.is_none_or(|known| known.version < own.version);
-            let pushes = !compare.learns && compare.rank != SOURCE;
-            if newer && pushes && should_hold(own.copies) {
+            if newer && compare.rank != SOURCE && should_hold(own.copies) {
                 compare.push.push(own.key.clone());
                 compare.missing += 1;
             }

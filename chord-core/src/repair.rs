@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A round compares one span with the next `copies_max − 1` live successors at the same
-//! time. An unsettled piece is settled by a round of its own, which only fetches, in which every
-//! live candidate answered; dead ones are waived, and if that leaves too few complete copies to be certain,
+//! time. An unsettled piece is settled by a round of its own in which every live candidate
+//! answered; dead ones are waived, and if that leaves too few complete copies to be certain,
 //! the node goes on and says so. Rounds follow every membership change nearby and otherwise
 //! come with a period.
 //!
@@ -205,23 +205,22 @@ impl Node {
         }
         let span = piece.as_ref().map_or(owned, |piece| piece.span);
         self.repair.rounds = self.repair.rounds.saturating_add(1);
-        let learns = piece.is_some();
         let mut compares: Vec<Compare> = group
             .iter()
             .zip(1_u8..)
-            .map(|(&peer, rank)| Compare::new(peer, rank, span, learns, cx.now.mono))
+            .map(|(&peer, rank)| Compare::new(peer, rank, span, cx.now.mono))
             .collect();
         if let Some(source) = piece.as_ref().and_then(|piece| piece.source)
             && !group.contains(&source)
             && !self.contacts.is_dead(source, cx.now.mono)
         {
-            compares.push(Compare::new(source, SOURCE, span, learns, cx.now.mono));
+            compares.push(Compare::new(source, SOURCE, span, cx.now.mono));
         }
         let count = u8::try_from(compares.len()).unwrap_or(u8::MAX);
         self.repair.round = Some(Round {
             id: self.repair.rounds,
             span,
-            settles: learns,
+            settles: piece.is_some(),
             compares,
             arrivals: self.repair.arrivals,
         });

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// Bytes held ready: some groups of deletions, a start many times over.
 const BALLAST: u64 = 4 << 20;
+/// Of these, what only a start is given: no client may use it up.
+pub(crate) const FOR_STARTS: u64 = 1 << 20;
 /// Given at once: what a start or a group of deletions may need.
 const PIECE: u64 = 512 << 10;
 /// Written at a time.
@@ -34,18 +36,22 @@ impl Ballast {
         }
     }
 
-    /// Gives a piece back to the file system; `false`: there is none left.
+    /// Gives a piece back to the file system, but keeps so many bytes; `false`: no more is
+    /// left.
     ///
     /// # Errors
     /// The file is there and cannot be shortened.
-    pub(crate) fn give_way(&self) -> io::Result<bool> {
+    pub(crate) fn give_way(&self, keep: u64) -> io::Result<bool> {
         let file = match File::options().write(true).open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other?,
         };
         let held = file.metadata()?.len();
-        file.set_len(held.saturating_sub(PIECE))?;
-        Ok(held > 0)
+        if held <= keep {
+            return Ok(false);
+        }
+        file.set_len(held.saturating_sub(PIECE).max(keep))?;
+        Ok(true)
     }
 
     /// Takes what is missing, as much of it as there is room for.
@@ -78,7 +84,8 @@ impl Ballast {
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
+/// Whether a write found no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
@@ -93,7 +100,8 @@ mod tests {
     fn room_is_given_piece_by_piece_and_taken_again() {
         let dir = tempfile::tempdir().expect("a directory");
         let ballast = Ballast::of(dir.path());
-        assert!(!ballast.give_way().expect("no file"), "nothing was held");
+        let give_way = |keep| ballast.give_way(keep).expect("shortens");
+        assert!(!give_way(0), "nothing was held");
         std::fs::write(&ballast.path, [0; 70_000]).expect("what a full disk left room for");
         for _ in 0..2 {
             ballast.complete().expect("writes");
@@ -103,7 +111,12 @@ mod tests {
             let after = std::fs::metadata(&ballast.path).expect("it is there").len();
             assert_eq!(after, held);
             let mut pieces = 0;
-            while ballast.give_way().expect("shortens") {
+            while give_way(FOR_STARTS) {
+                pieces += 1;
+            }
+            let after = std::fs::metadata(&ballast.path).expect("it is there").len();
+            assert_eq!(after, FOR_STARTS, "kept for a start");
+            while give_way(0) {
                 pieces += 1;
             }
             assert_eq!(pieces, held.div_ceil(PIECE));

@@ -25,9 +25,9 @@ use chord_core::time::Micros;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Duplicate, StartError};
-use crate::ballast::Ballast;
+use crate::ballast::{self, Ballast, FOR_STARTS};
 use crate::clock;
-use crate::store::disk::{FILL_MAX, Folder, Medium};
+use crate::store::disk::Folder;
 
 mod faults;
 
@@ -37,6 +37,8 @@ pub(crate) use faults::unusable;
 const SCHEMA: u32 = 1;
 /// Largest `node.json` that is read.
 const FILE_MAX: u64 = 1 << 20;
+/// With so many bytes free, there is room for the ballast too.
+const ROOM: u64 = 16 << 20;
 /// Wait before a life that others refuse gives way to the next; four times as long each time.
 const PATIENCE_MIN: Micros = Micros::from_secs(1);
 /// Longest such wait: a node that is refused, and so alone, must not wait until it has
@@ -133,8 +135,6 @@ impl State {
     ) -> Result<(Self, u32, Positions), StartError> {
         fs::create_dir_all(dir).map_err(at(dir, dir))?;
         let lock = lock(dir)?;
-        // What follows must be written, also on a full disk.
-        Ballast::of(dir).give_way().map_err(at(dir, dir))?;
         let path = dir.join("node.json");
         let old = read(dir, &path)?;
         if let Some(old) = &old {
@@ -167,7 +167,9 @@ impl State {
             is_first,
             written: Mutex::new(remembered),
         };
-        state.write().map_err(at(dir, &path))?;
+        state
+            .write(&*state.written().map_err(at(dir, &path))?, 0)
+            .map_err(at(dir, &path))?;
         Ok((state, incarnation, restored))
     }
 
@@ -179,12 +181,12 @@ impl State {
         Ballast::of(&self.dir).complete()
     }
 
-    /// Takes what a full disk did not give, or was given since, once puts find room again too.
+    /// Takes what a full disk did not give, or was given since, once there is room again.
     ///
     /// # Errors
     /// The data directory cannot be read or written.
     pub(crate) fn complete_ballast(&self) -> io::Result<()> {
-        if Folder::new(&self.dir).fill()? < FILL_MAX {
+        if Folder::new(&self.dir).free()? >= ROOM {
             self.take_ballast()?;
         }
         Ok(())
@@ -257,23 +259,28 @@ impl State {
 
     /// Writes a change down, if it is one.
     fn change(&self, change: impl FnOnce(&mut Remembered)) -> io::Result<()> {
-        {
-            let mut written = self.written()?;
-            let mut now = written.clone();
-            change(&mut now);
-            if *written == now {
-                return Ok(());
-            }
+        let mut written = self.written()?;
+        let mut now = written.clone();
+        change(&mut now);
+        if *written != now {
+            // What fails is a change still, and tried again with the next.
+            self.write(&now, FOR_STARTS)?;
             *written = now;
         }
-        self.write()
+        Ok(())
     }
 
-    fn write(&self) -> io::Result<()> {
-        let written = self.written()?;
-        let mut text = serde_json::to_vec_pretty(&*written)?;
+    /// On a full disk with what is held ready, but for so many bytes.
+    fn write(&self, remembered: &Remembered, keep: u64) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(remembered)?;
         text.push(b'\n');
-        replace(&self.dir, "node.json", &text)
+        loop {
+            match replace(&self.dir, "node.json", &text) {
+                Err(error)
+                    if ballast::is_full(&error) && Ballast::of(&self.dir).give_way(keep)? => {}
+                other => return other,
+            }
+        }
     }
 }
 

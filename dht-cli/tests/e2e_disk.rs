@@ -319,6 +319,16 @@ impl Story<'_> {
         let took = self.cluster.await_repair(copies, RING);
         gate("every record at its three copies after", took, RING);
         self.read_all("there is room again");
+        let ballast = format!("{}.data/ballast", self.cluster.members[TRIED].name);
+        let ballast = self.cluster.dir().join(ballast);
+        let ((), took) = until("the ballast is whole again", RECOVERY * 2, || {
+            let held = std::fs::metadata(&ballast).map_err(|error| error.to_string())?;
+            let whole = held.len() >= 4 << 20;
+            whole
+                .then_some(())
+                .ok_or_else(|| format!("{} bytes", held.len()))
+        });
+        gate("room again, the ballast whole after", took, RECOVERY);
         println!("{} reads in all, every one right", self.reads);
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use chord_core::event::{Notice, Outcome};
+use chord_core::event::Outcome;
 use chord_core::id::Span;
 use chord_core::message::Request;
 use chord_core::time::Micros;
@@ -66,28 +66,4 @@ fn a_lost_call_of_a_comparison_is_repeated_and_the_round_goes_on() {
     assert_eq!(first.upto, peer(0).id);
     let rounds = whole.iter().filter(|span| **span == first).count();
     assert_eq!(rounds, 1, "the round began anew: {counts:?}");
-}
-
-/// What the holders know is all that an heir needs to serve; bringing them what they lack
-/// comes after that.
-#[test]
-fn an_heir_settles_before_any_copy_is_made() {
-    let mut world = World::ring(8);
-    for n in 0..20 {
-        let ticket = world.command(n % 8, put(n));
-        assert!(matches!(world.outcome(ticket), Ok(Outcome::Written { .. })));
-    }
-    world.run_for(Micros::from_secs(90));
-    let key = key(1);
-    let owner = world.owner_of(&key);
-    let heir = World::owner_among(&key, (0..8).filter(|n| *n != owner));
-    world.meddle = Some(Box::new(|_, _, request| match request {
-        Request::Replicate { .. } => Fate::Lost,
-        _ => Fate::Pass,
-    }));
-    world.notices.clear();
-    world.stop(owner);
-    world.run_for(Micros::from_secs(5));
-    let settled = world.notices.contains(&(heir, Notice::Settled));
-    assert!(settled, "{:?}", world.notices);
 }

@@ -36,6 +36,7 @@ use chord_core::event::{StoreAnswer, StoreCommand, StoreError};
 use chord_core::time::Now;
 use tokio::sync::mpsc;
 
+use crate::ballast::Ballast;
 use crate::clock;
 use crate::store::{Answered, Broken, Report, Stats, Store, Token, Work};
 
@@ -140,11 +141,12 @@ impl Disk {
             folder.create(|backend| Engine::make(backend, owner, now, tuning))?;
             Engine::open(Arc::new(folder.clone()), owner, incarnation, now, tuning)
         };
+        let ballast = Ballast::of(dir);
         let open = || {
             loop {
                 match attempt() {
                     // A life that begins is a commit, too.
-                    Err(OpenError::Fault(Fault::NoRoom)) if folder.give_way() => {}
+                    Err(OpenError::Fault(Fault::NoRoom)) if ballast.give_way(0)? => {}
                     other => return other,
                 }
             }

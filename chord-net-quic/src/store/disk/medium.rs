@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
-use crate::ballast::Ballast;
+use crate::ballast::{Ballast, FOR_STARTS};
 
 /// The file in the data directory.
 const FILE: &str = "store.redb";
@@ -132,6 +132,12 @@ impl Folder {
         self.dir.join(FILE)
     }
 
+    /// Bytes that an ordinary process may still write to its file system.
+    pub(crate) fn free(&self) -> io::Result<u64> {
+        let found = rustix::fs::statvfs(&self.dir)?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
     /// Whether no store is there: no file, or one without a byte.
     pub(super) fn is_empty(&self) -> io::Result<bool> {
         match fs::metadata(self.path()) {
@@ -203,7 +209,7 @@ impl Medium for Folder {
     }
 
     fn give_way(&self) -> bool {
-        let given = Ballast::of(&self.dir).give_way();
+        let given = Ballast::of(&self.dir).give_way(FOR_STARTS);
         given.unwrap_or_else(|error| {
             tracing::warn!(%error, "the ballast in the data directory cannot be given up");
             false

@@ -29,6 +29,8 @@ const TRY_AGAIN: Micros = Micros::from_secs(1);
 /// before it gave back within the file is free only now. After that it gets what is held
 /// ready for it.
 const TRIES: usize = 3;
+/// Pieces of it for one group: if these do not help, others take what is given.
+const PIECES: usize = 2;
 
 /// Works until the queue is closed.
 pub(super) fn run(host: &Host) {
@@ -46,10 +48,11 @@ pub(super) fn run(host: &Host) {
         let mut group = Group::of(first, refusing, expected);
         let now = group.now;
         let mut written = host.engine.write(now, &mut || group.next(host));
-        let mut tries = 1..TRIES;
-        while refusing
+        let (mut tries, mut pieces) = (1..TRIES, 0..PIECES);
+        while !group.grew
             && matches!(written, Err(Fault::NoRoom))
-            && (tries.next().is_some() || host.engine.medium().give_way())
+            && (tries.next().is_some()
+                || pieces.next().is_some() && host.engine.medium().give_way())
         {
             let mut again = group.kept.clone().into_iter();
             let mut next = || again.next().or_else(|| group.next(host));
@@ -117,7 +120,7 @@ struct Group {
     tokens: Vec<Token>,
     /// Answered without the disk.
     refused: Vec<Answered>,
-    /// The commands, while puts are refused.
+    /// The commands, as long as all of them make room.
     kept: Vec<StoreCommand>,
 }
 
@@ -164,7 +167,9 @@ impl Group {
             self.grew |= grows;
             self.bytes = self.bytes.saturating_add(job.weight);
             self.tokens.push(job.token);
-            if self.refusing {
+            if self.grew {
+                self.kept.clear();
+            } else {
                 self.kept.push(job.command.clone());
             }
             return Some(job.command);
