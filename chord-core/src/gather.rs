@@ -8,8 +8,12 @@
 //! In a settled span a quorum read waits for a majority and writes the newest back. In an
 //! unsettled one the newest of all answers counts if enough of them are *complete*: they
 //! carry the mark of the latest group, at a rank that holds such records. Enough is
-//! `copies − majority + 1`, so that every acknowledged write is among them. Where the own
-//! store has lost what a holder still has, every present holder must speak.
+//! `copies − majority + 1`, so that every acknowledged write is among them; and every present
+//! holder must speak, for a write may have been counted at one that took another's place. So
+//! must they where the own store has lost what a holder still has.
+//!
+//! What a full disk kept the owner from storing, although a quorum read showed it, must be met
+//! again by the next (`shown`).
 //!
 //! **Invariant:** a miss that cannot be corroborated is `Unavailable`, never "not found".
 

@@ -90,6 +90,7 @@ pub struct Node {
     pub(crate) finished: FinishedOperations,
     /// Operations whose versions passed through here as copies of another owner.
     pub(crate) passed: FinishedOperations,
+    /// What quorum reads showed and the own store lacks.
     pub(crate) shown: Shown,
     pub(crate) repair: Repair,
     pub(crate) sweep_from: Option<crate::message::Key>,

@@ -6,7 +6,7 @@
 //! shown. So the owner remembers the version, and until its store has it no quorum read is
 //! answered that has not met it.
 //!
-//! In memory only: a node that starts again is unsettled, and hears every holder anyway.
+//! In memory only: a node that starts again is unsettled, and hears all near holders anyway.
 
 use alloc::collections::BTreeMap;
 

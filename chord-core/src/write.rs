@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Acknowledged once a majority of `min(copies, members known)` has stored it, this node
-//! always among them. A holder that does not answer is replaced by the next candidate; one that has
-//! something newer makes the owner assign above it and write again.
+//! always among them. A holder that does not answer is replaced by the next candidate, which counts
+//! only if it is one of the first `copies` after the owner; one that has something newer makes the
+//! owner assign above it and write again.
 //!
 //! A fresh version whose time nobody vouches for (`clock`) goes to the holders first: if they
 //! refuse it, no copy of it may stay here, which could return after later writes and win over

@@ -83,7 +83,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         scenario: "disk-trouble",
-        seeds: &[21, 31, 64],
+        seeds: &[21, 31, 64, 72, 112],
         set: &[],
         why: "a quorum read went back at an owner without room, after its group had changed",
     },

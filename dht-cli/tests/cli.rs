@@ -447,34 +447,11 @@ fn a_simulated_crash_passes_twice_with_one_trace() {
     assert_eq!(report["verdict"], "PASS");
     assert_eq!(report["seed"], 3);
     expect(dir, 2, &["sim", "run", "no-such-scenario"]);
-    expect(
-        dir,
-        2,
-        &["sim", "run", "crash-one", "--set", "nodes.cuont=3"],
-    );
-    let said = expect(
-        dir,
-        5,
-        &[
-            "sim",
-            "run",
-            "crash-one",
-            "--set",
-            "expect.lookup_success=>= 2",
-        ],
-    );
+    let with = |code, setting| expect(dir, code, &["sim", "run", "crash-one", "--set", setting]);
+    with(2, "nodes.cuont=3");
+    let said = with(5, "expect.lookup_success=>= 2");
     assert!(said.contains("FAIL"), "{said}");
-    // Nobody has this address: the fault cannot fire, and the run proves nothing.
-    let said = expect(
-        dir,
-        6,
-        &[
-            "sim",
-            "run",
-            "crash-one",
-            "--set",
-            "fault=[{at=\"1m\", kind=\"crash\", which=[99]}]",
-        ],
-    );
+    // Nobody has this number: the fault cannot fire, and the run proves nothing.
+    let said = with(6, r#"fault=[{at="1m", kind="crash", which=[99]}]"#);
     assert!(said.contains("VACUOUS"), "{said}");
 }
