@@ -10,7 +10,8 @@
 //! carry the mark of the latest group, at a rank that holds such records. Enough is
 //! `copies − majority + 1`, so that every acknowledged write is among them; and every present
 //! holder must speak, for a write may have been counted at one that took another's place. So
-//! must they where the own store has lost what a holder still has.
+//! must they where the own store has lost what a holder still has. Where newcomers stand between,
+//! the first `copies` who are none are waited for: a write may have been counted at each of them.
 //!
 //! What a full disk kept the owner from storing, although a quorum read showed it, must be met
 //! again by the next (`shown`).
@@ -59,9 +60,10 @@ pub(crate) struct Gather {
     key: Key,
     purpose: Purpose,
     copies: Vec<Copy>,
-    waiting: u8,
-    /// Others asked, the own store aside.
-    others: u8,
+    /// Whether those asked have still to answer, by rank from 1 on.
+    waits_for: Vec<bool>,
+    /// The own store has not answered.
+    waits_for_own: bool,
     settled: bool,
     /// The own store has lost the record: it counts for nothing.
     lost_here: bool,
@@ -69,6 +71,37 @@ pub(crate) struct Gather {
 }
 
 impl Gather {
+    /// What one rank gave; 0 is the own store.
+    fn ended(&mut self, rank: u8, copy: Option<Copy>) {
+        match usize::from(rank).checked_sub(1) {
+            None => self.waits_for_own = false,
+            Some(at) => {
+                if let Some(waits) = self.waits_for.get_mut(at) {
+                    *waits = false;
+                }
+            }
+        }
+        self.copies.extend(copy);
+    }
+
+    fn is_done(&self) -> bool {
+        !self.waits_for_own && !self.waits_for.contains(&true)
+    }
+
+    /// For each of those asked, whether it has still to answer, and what it gave.
+    fn answers(&self) -> impl Iterator<Item = (bool, Option<&Copy>)> {
+        let given = |rank| self.copies.iter().find(move |copy| copy.rank == rank);
+        (1..)
+            .zip(&self.waits_for)
+            .map(move |(rank, waits)| (*waits, given(rank)))
+    }
+
+    /// The latest group that a copy is told to be complete for.
+    fn latest_epoch(&self) -> Option<u64> {
+        let marks = self.copies.iter().filter_map(|copy| copy.mark);
+        marks.map(|mark| mark.epoch).max()
+    }
+
     /// This node was asleep: what waits, waits longer.
     pub(crate) fn postpone(&mut self, by: Micros) {
         self.deadline = self.deadline + by;
@@ -100,14 +133,13 @@ impl Node {
         if let Some(met) = met.as_ref().filter(|met| !peers.contains(&met.peer)) {
             peers.push(met.peer);
         }
-        let others = u8::try_from(peers.len()).unwrap_or(u8::MAX);
         let settled = self.spans.is_settled(position);
         let gather = self.gathers.insert(Gather {
             key: key.clone(),
             purpose,
             copies: Vec::with_capacity(peers.len() + 1),
-            waiting: others.saturating_add(1),
-            others,
+            waits_for: alloc::vec![true; peers.len()],
+            waits_for_own: true,
             settled,
             lost_here: met.is_some(),
             deadline,
@@ -116,7 +148,7 @@ impl Node {
             let rank = u8::try_from(at + 1).unwrap_or(u8::MAX);
             if let Some(met) = met.as_ref().filter(|met| met.peer == peer) {
                 let (record, mark) = (Some(met.record.clone()), met.mark);
-                self.count_copy(cx, gather, Some(Copy { record, mark, rank }));
+                self.count_copy(cx, gather, rank, Some(Copy { record, mark, rank }));
                 continue;
             }
             let request = Request::Fetch {
@@ -150,7 +182,7 @@ impl Node {
             }),
             _ => None,
         };
-        self.count_copy(cx, key, copy);
+        self.count_copy(cx, key, 0, copy);
     }
 
     pub(crate) fn gathered(
@@ -177,17 +209,15 @@ impl Node {
             }
             Ok(_) | Err(_) => None,
         };
-        self.count_copy(cx, key, copy);
+        self.count_copy(cx, key, rank, copy);
     }
 
-    fn count_copy(&mut self, cx: &mut Cx, key: SlabKey, copy: Option<Copy>) {
+    fn count_copy(&mut self, cx: &mut Cx, key: SlabKey, rank: u8, copy: Option<Copy>) {
         let Some(gather) = self.gathers.get_mut(key) else {
             return;
         };
-        gather.waiting = gather.waiting.saturating_sub(1);
-        gather.copies.extend(copy);
-        let done = gather.waiting == 0;
-        let enough = done || self.has_enough(cx, key);
+        gather.ended(rank, copy);
+        let enough = gather.is_done() || self.has_enough(cx, key);
         if enough && let Some(gather) = self.gathers.take(key) {
             self.decide(cx, gather);
         }
@@ -202,7 +232,11 @@ impl Node {
         own && self.has_met_what_was_shown(cx, gather)
             && match gather.settled {
                 true => self.has_majority(cx, gather) && self.is_covered(gather),
-                false => self.is_corroborated(cx, gather) && self.near_holders_answered(gather),
+                false => {
+                    self.is_corroborated(cx, gather)
+                        && self.near_holders_answered(gather)
+                        && self.is_past_newcomers(gather)
+                }
             }
     }
 
@@ -228,20 +262,33 @@ impl Node {
     /// The present holders of such a record have all spoken: a write that was counted at one
     /// of them before the group changed is among the answers.
     fn near_holders_answered(&self, gather: &Gather) -> bool {
+        let copies = usize::from(class_of(gather, self.config.copies));
+        let mut near = gather.answers().take(copies.saturating_sub(1));
+        near.all(|(_, copy)| copy.is_some())
+    }
+
+    /// Nobody whose answer may still come was among the first `copies` after the owner before
+    /// others came between: they carry no mark of the latest group.
+    fn is_past_newcomers(&self, gather: &Gather) -> bool {
         let copies = class_of(gather, self.config.copies);
-        let last = copies.min(gather.others.saturating_add(1));
-        (1..last).all(|rank| gather.copies.iter().any(|copy| copy.rank == rank))
+        let latest = gather.latest_epoch();
+        let mut members = 0;
+        for (waits, copy) in gather.answers() {
+            if members >= copies {
+                return true;
+            }
+            if waits {
+                return false;
+            }
+            let mark = copy.and_then(|copy| copy.mark);
+            members += u8::from(mark.is_some_and(|mark| Some(mark.epoch) == latest));
+        }
+        true
     }
 
     /// Enough complete copies of the latest group have spoken.
     fn is_corroborated(&self, cx: &Cx, gather: &Gather) -> bool {
-        let Some(latest) = gather
-            .copies
-            .iter()
-            .filter_map(|copy| copy.mark)
-            .map(|m| m.epoch)
-            .max()
-        else {
+        let Some(latest) = gather.latest_epoch() else {
             return false;
         };
         let complete = |copies: u8| {

@@ -282,14 +282,16 @@ impl Node {
             if let Some(record) = writing.record.clone() {
                 self.store_own(cx, key, record);
             }
-        } else if outcome.is_err() && !(writing.own_waits && writing.skewed >= writing.needed) {
-            // One refusal for the clock may be the holder's fault; so many are not.
+        } else if outcome.is_err() && !(skewed && writing.own_waits) {
+            // A version that is refused for its time goes to nobody else: a replacement whose
+            // clock is off as well would keep it, and it would return over all that follows.
             self.next_holder(cx, key, version);
         }
         self.count_stored(cx, key, version, outcome);
     }
 
-    /// A holder failed: the next candidate takes its place.
+    /// A holder failed: the next candidate takes its place. One too far to be counted does so
+    /// too, for the number of copies; but it gets no version whose time was refused.
     fn next_holder(&mut self, cx: &mut Cx, key: SlabKey, version: Version) {
         let most = usize::from(self.config.copies_max);
         let candidates = self.candidates(most, cx.now.mono);
@@ -302,10 +304,12 @@ impl Node {
         if record.header.version != version {
             return;
         }
+        let counts = writing.tried.len() < usize::from(record.header.copies);
+        let doubtful = writing.own_waits && writing.skewed > 0;
         let next = candidates
             .into_iter()
             .find(|peer| !writing.tried.contains(peer));
-        if let Some(peer) = next {
+        if let Some(peer) = next.filter(|_| counts || !doubtful) {
             writing.tried.push(peer);
             writing.waiting = writing.waiting.saturating_add(1);
             self.replicate(cx, key, peer, &record);

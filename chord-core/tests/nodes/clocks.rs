@@ -1,6 +1,10 @@
 //! Owners whose wall clocks are years ahead: what they write may neither be lost nor win over
 //! what others acknowledge later.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
 use chord_core::event::{Notice, Outcome};
 use chord_core::message::{Request, Version};
 use chord_core::time::Micros;
@@ -123,6 +127,41 @@ fn what_two_leapt_clocks_acknowledged_is_topped_when_they_are_right_again() {
         panic!("nobody doubts it")
     };
     assert!(version.time < (1 << 50) + YEARS / 2, "{version:?}");
+}
+
+/// The clock of another node leapt with the owner's, and it stands behind the holders: what one
+/// of these refuses does not get there.
+#[test]
+fn what_a_holder_refused_for_its_time_goes_to_nobody_who_would_take_it() {
+    let mut world = World::ring(6);
+    let line = from_owner(&world, &key(1));
+    let (owner, gateway, other) = (line[0], line[4], line[3]);
+    (world.ahead[owner], world.ahead[other]) = (YEARS, YEARS);
+    let ticket = world.command(gateway, write(&key(1), "value", Micros::ZERO));
+    written(&mut world, ticket);
+}
+
+/// One holder refused the time, and the others are silent: as many are asked as can be counted,
+/// and nobody further on, who may have a leapt clock too, gets a copy.
+#[test]
+fn a_version_that_was_refused_for_its_time_goes_no_further_than_it_can_be_counted() {
+    let mut world = World::ring(6);
+    let line = from_owner(&world, &key(1));
+    let (owner, gateway, honest) = (line[0], line[4], line[1]);
+    world.ahead[owner] = YEARS;
+    let asked = Rc::new(RefCell::new(BTreeSet::new()));
+    let seen = Rc::clone(&asked);
+    world.meddle = Some(Box::new(move |_, to, request| match request {
+        Request::Replicate { records, .. } if records[0].header.version.time > YEARS => {
+            seen.borrow_mut().insert(to);
+            if to == honest { Fate::Pass } else { Fate::Lost }
+        }
+        _ => Fate::Pass,
+    }));
+    let ticket = world.command(gateway, write(&key(1), "value", Micros::ZERO));
+    written(&mut world, ticket);
+    let expected = BTreeSet::from([line[1], line[2], line[3]]);
+    assert_eq!(*asked.borrow(), expected, "three copies: as many others");
 }
 
 /// Before anybody vouches for a process, its own copy waits for a holder; a holder that does

@@ -113,3 +113,39 @@ fn a_read_of_an_unsettled_span_hears_every_present_holder() {
     let found = read(&mut world, line[6], &key);
     assert_eq!(found, Ok(Some(Bytes::from_static(b"newer"))));
 }
+
+/// A write was counted at the third after its owner; then one came between, and the owner died.
+/// Who was third is fourth now, and may answer last.
+#[test]
+fn a_read_of_an_unsettled_span_waits_for_holders_behind_a_newcomer() {
+    let (mut world, key, line) = ring();
+    let (newcomer, late) = (line[1], line[4]);
+    world.stop(newcomer);
+    world.run_for(Micros::from_secs(90));
+    write(&mut world, line[6]).expect("nothing is wrong yet");
+    world.full = vec![line[2], line[3]];
+    let ticket = world.command(line[6], put(1));
+    let Ok(Outcome::Written { version }) = world.outcome(ticket) else {
+        panic!("the third holder makes the majority")
+    };
+    world.meddle = Some(Box::new(move |_, to, request| match request {
+        Request::Sums { .. } | Request::List { .. } => Fate::Lost,
+        Request::Fetch { .. } if to == late => Fate::Held,
+        _ => Fate::Pass,
+    }));
+    world.restart(newcomer);
+    world.run_for(Micros::from_secs(5));
+    world.stop(line[0]);
+    world.run_for(Micros::from_secs(5));
+    assert_eq!(world.owner_of(&key), newcomer);
+    let ticket = world.command(line[6], Command::Get { key, quorum: false });
+    world.drain();
+    world.deliver();
+    let Ok(Outcome::Got {
+        record: Some(found),
+    }) = world.outcome(ticket)
+    else {
+        panic!("all holders have spoken")
+    };
+    assert_eq!(found.header.version, version);
+}
