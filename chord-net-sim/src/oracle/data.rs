@@ -103,7 +103,8 @@ impl Data {
     /// A write was acknowledged. Says what is wrong with that, if anything: fewer than a
     /// majority have it, or it lies behind a write acknowledged before this one began. The
     /// latter is no breach unless both were `calm`: two sides of a partition acknowledge
-    /// without each other, by the clocks that each of them has, and meet some time later.
+    /// without each other, by the clocks that each of them has, and meet some time later. Nor is
+    /// it if failures explain that the earlier one was lost.
     pub fn acknowledged(
         &mut self,
         key: &Key,
@@ -147,7 +148,7 @@ impl Data {
             tracked.vanished = None;
             tracked.ever.retain(|(stored, _)| *stored >= version);
         }
-        if behind {
+        if behind && !self.is_explained(key) {
             return Some(format!(
                 "{key:?}: {version:?} lies behind an acknowledged write"
             ));
@@ -269,9 +270,9 @@ impl Data {
         let Some(floor) = tracked.floor else {
             return Judgement::Right;
         };
-        // A deletion, or a short-lived value, that was never acknowledged may have won.
+        // A deletion, or a short-lived value, of whose versions one is unknown may have won.
         let overtaken = tracked.attempts.iter().any(|attempt| {
-            attempt.state == AttemptState::Open
+            attempt.may_be_any_version()
                 && (attempt.value.is_none() || now >= attempt.begun.saturating_add(attempt.ttl))
         });
         if floor.value.is_none() || now >= floor.expires_first || overtaken {
@@ -286,12 +287,11 @@ impl Data {
     pub fn may_be_deleted(&self, key: &Key, seen: Version) -> bool {
         let attempts = self.keys.get(key).map(|tracked| &tracked.attempts);
         attempts.into_iter().flatten().any(|attempt| {
-            attempt.value.is_none()
-                && match attempt.state {
-                    AttemptState::Open => true,
-                    AttemptState::Void => false,
-                    AttemptState::Acknowledged { version, .. } => version >= seen,
-                }
+            let later = match attempt.state {
+                AttemptState::Acknowledged { version, .. } => version >= seen,
+                AttemptState::Open | AttemptState::Void => false,
+            };
+            attempt.value.is_none() && (later || attempt.may_be_any_version())
         })
     }
 

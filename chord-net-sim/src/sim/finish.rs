@@ -122,7 +122,8 @@ impl World {
         }
     }
 
-    /// Hosts that should be members: up for a while, or members already, and not leaving.
+    /// Hosts that should be members: up for a while, or members already. One that leaves counts
+    /// while it is up: it is no member, but others may still take in what it lists.
     fn members_up(&self) -> usize {
         let newcomer = |process: &Process| process.awake_since + NEWCOMER > self.now;
         let up = self.hosts.iter().enumerate().filter(|(index, host)| {
@@ -131,7 +132,7 @@ impl World {
                 .iter()
                 .any(|(_, member)| *member as usize == *index);
             let process = host.process.as_ref();
-            !host.leaving && process.is_some_and(|process| member || !newcomer(process))
+            process.is_some_and(|process| member || !newcomer(process))
         });
         up.count()
     }

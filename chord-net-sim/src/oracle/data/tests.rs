@@ -96,6 +96,24 @@ fn a_deletion_that_was_tried_explains_a_miss_and_one_that_did_nothing_does_not()
     assert!(is_lost(&data.judge(&key(), None, 40)));
 }
 
+/// A deletion that both sides of a partition took stands under two versions, and the client was
+/// told one.
+#[test]
+fn a_deletion_acknowledged_by_one_of_two_sides_may_have_won_under_another_version() {
+    let mut data = written(b"v");
+    data.begun(&key(), 2, None, [30, HOUR], 3);
+    for host in 0..3 {
+        data.stored(host, &key(), Some(version(5)), 31);
+    }
+    let mut calm = data.clone();
+    data.acknowledged(&key(), 2, version(4), 40, 3, false);
+    assert!(data.may_be_deleted(&key(), version(5)));
+    assert_eq!(data.judge(&key(), None, 41), Judgement::Right);
+    calm.acknowledged(&key(), 2, version(4), 40, 3, true);
+    assert!(!calm.may_be_deleted(&key(), version(5)));
+    assert!(is_lost(&calm.judge(&key(), None, 41)));
+}
+
 #[test]
 fn an_acknowledgement_without_a_majority_is_seen() {
     let mut data = Data::default();
@@ -131,6 +149,12 @@ fn a_version_behind_an_acknowledged_one_is_seen() {
         parted, None,
         "nor those who were not parted of one that was"
     );
+    let mut lost = data.clone();
+    for host in 0..2 {
+        lost.died(host, true, &ring(), 32);
+    }
+    let explained = lost.acknowledged(&key(), 2, version(4), 40, 3, true);
+    assert_eq!(explained, None, "a majority of the earlier one is gone");
     assert!(
         data.acknowledged(&key(), 2, version(4), 40, 3, true)
             .is_some()

@@ -20,6 +20,18 @@ pub struct Attempt {
     pub(super) state: AttemptState,
 }
 
+impl Attempt {
+    /// Whether it may stand under a version that no client was told: it was never
+    /// acknowledged, or by one side of a partition while a retry reached the other.
+    pub(super) fn may_be_any_version(&self) -> bool {
+        match self.state {
+            AttemptState::Open => true,
+            AttemptState::Void => false,
+            AttemptState::Acknowledged { calm, .. } => !calm,
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum AttemptState {
     /// Under way, or ended in a way that may have left something behind.
