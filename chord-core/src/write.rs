@@ -291,7 +291,8 @@ impl Node {
     }
 
     /// A holder failed: the next candidate takes its place. One too far to be counted does so
-    /// too, for the number of copies; but it gets no version whose time was refused.
+    /// too, for the number of copies; but it gets no version whose time was refused, and none
+    /// that comes late: where disks are slow, there would be no end of it.
     fn next_holder(&mut self, cx: &mut Cx, key: SlabKey, version: Version) {
         let most = usize::from(self.config.copies_max);
         let candidates = self.candidates(most, cx.now.mono);
@@ -309,7 +310,8 @@ impl Node {
         let next = candidates
             .into_iter()
             .find(|peer| !writing.tried.contains(peer));
-        if let Some(peer) = next.filter(|_| counts || !doubtful) {
+        let in_time = writing.deadline > cx.now.mono;
+        if let Some(peer) = next.filter(|_| counts || in_time && !doubtful) {
             writing.tried.push(peer);
             writing.waiting = writing.waiting.saturating_add(1);
             self.replicate(cx, key, peer, &record);
