@@ -8,10 +8,10 @@
 //! In a settled span a quorum read waits for a majority and writes the newest back. In an
 //! unsettled one the newest of all answers counts if enough of them are *complete*: they
 //! carry the mark of the latest group, at a rank that holds such records. Enough is
-//! `copies − majority + 1`, so that every acknowledged write is among them; and every present
-//! holder must speak, for a write may have been counted at one that took another's place. So
-//! must they where the own store has lost what a holder still has. Where newcomers stand between,
-//! the first `copies` who are none are waited for: a write may have been counted at each of them.
+//! `copies − majority + 1`, so that every acknowledged write is among them; and everybody at whom
+//! a write may have been counted must speak: the first `copies` others with a mark of that group,
+//! and who has come between them since. In a settled span the present holders must speak where
+//! the own store has lost what one of them still has.
 //!
 //! What a full disk kept the owner from storing, although a quorum read showed it, must be met
 //! again by the next (`shown`).
@@ -60,10 +60,9 @@ pub(crate) struct Gather {
     key: Key,
     purpose: Purpose,
     copies: Vec<Copy>,
-    /// Whether those asked have still to answer, by rank from 1 on.
-    waits_for: Vec<bool>,
-    /// The own store has not answered.
-    waits_for_own: bool,
+    waiting: u8,
+    /// Others asked, the own store aside.
+    others: u8,
     settled: bool,
     /// The own store has lost the record: it counts for nothing.
     lost_here: bool,
@@ -71,29 +70,9 @@ pub(crate) struct Gather {
 }
 
 impl Gather {
-    /// What one rank gave; 0 is the own store.
-    fn ended(&mut self, rank: u8, copy: Option<Copy>) {
-        match usize::from(rank).checked_sub(1) {
-            None => self.waits_for_own = false,
-            Some(at) => {
-                if let Some(waits) = self.waits_for.get_mut(at) {
-                    *waits = false;
-                }
-            }
-        }
-        self.copies.extend(copy);
-    }
-
-    fn is_done(&self) -> bool {
-        !self.waits_for_own && !self.waits_for.contains(&true)
-    }
-
-    /// For each of those asked, whether it has still to answer, and what it gave.
-    fn answers(&self) -> impl Iterator<Item = (bool, Option<&Copy>)> {
-        let given = |rank| self.copies.iter().find(move |copy| copy.rank == rank);
-        (1..)
-            .zip(&self.waits_for)
-            .map(move |(rank, waits)| (*waits, given(rank)))
+    /// What each of the others gave, by rank from 1 on.
+    fn answers(&self) -> impl Iterator<Item = Option<&Copy>> {
+        (1..=self.others).map(|rank| self.copies.iter().find(|copy| copy.rank == rank))
     }
 
     /// The latest group that a copy is told to be complete for.
@@ -133,13 +112,14 @@ impl Node {
         if let Some(met) = met.as_ref().filter(|met| !peers.contains(&met.peer)) {
             peers.push(met.peer);
         }
+        let others = u8::try_from(peers.len()).unwrap_or(u8::MAX);
         let settled = self.spans.is_settled(position);
         let gather = self.gathers.insert(Gather {
             key: key.clone(),
             purpose,
             copies: Vec::with_capacity(peers.len() + 1),
-            waits_for: alloc::vec![true; peers.len()],
-            waits_for_own: true,
+            waiting: others.saturating_add(1),
+            others,
             settled,
             lost_here: met.is_some(),
             deadline,
@@ -148,7 +128,7 @@ impl Node {
             let rank = u8::try_from(at + 1).unwrap_or(u8::MAX);
             if let Some(met) = met.as_ref().filter(|met| met.peer == peer) {
                 let (record, mark) = (Some(met.record.clone()), met.mark);
-                self.count_copy(cx, gather, rank, Some(Copy { record, mark, rank }));
+                self.count_copy(cx, gather, Some(Copy { record, mark, rank }));
                 continue;
             }
             let request = Request::Fetch {
@@ -182,7 +162,7 @@ impl Node {
             }),
             _ => None,
         };
-        self.count_copy(cx, key, 0, copy);
+        self.count_copy(cx, key, copy);
     }
 
     pub(crate) fn gathered(
@@ -209,15 +189,17 @@ impl Node {
             }
             Ok(_) | Err(_) => None,
         };
-        self.count_copy(cx, key, rank, copy);
+        self.count_copy(cx, key, copy);
     }
 
-    fn count_copy(&mut self, cx: &mut Cx, key: SlabKey, rank: u8, copy: Option<Copy>) {
+    fn count_copy(&mut self, cx: &mut Cx, key: SlabKey, copy: Option<Copy>) {
         let Some(gather) = self.gathers.get_mut(key) else {
             return;
         };
-        gather.ended(rank, copy);
-        let enough = gather.is_done() || self.has_enough(cx, key);
+        gather.waiting = gather.waiting.saturating_sub(1);
+        gather.copies.extend(copy);
+        let done = gather.waiting == 0;
+        let enough = done || self.has_enough(cx, key);
         if enough && let Some(gather) = self.gathers.take(key) {
             self.decide(cx, gather);
         }
@@ -232,11 +214,7 @@ impl Node {
         own && self.has_met_what_was_shown(cx, gather)
             && match gather.settled {
                 true => self.has_majority(cx, gather) && self.is_covered(gather),
-                false => {
-                    self.is_corroborated(cx, gather)
-                        && self.near_holders_answered(gather)
-                        && self.is_past_newcomers(gather)
-                }
+                false => self.is_corroborated(cx, gather) && self.counted_answered(gather),
             }
     }
 
@@ -259,29 +237,28 @@ impl Node {
         !gather.lost_here || self.near_holders_answered(gather)
     }
 
-    /// The present holders of such a record have all spoken: a write that was counted at one
-    /// of them before the group changed is among the answers.
+    /// The present holders of such a record have all spoken.
     fn near_holders_answered(&self, gather: &Gather) -> bool {
         let copies = usize::from(class_of(gather, self.config.copies));
         let mut near = gather.answers().take(copies.saturating_sub(1));
-        near.all(|(_, copy)| copy.is_some())
+        near.all(|copy| copy.is_some())
     }
 
-    /// Nobody whose answer may still come was among the first `copies` after the owner before
-    /// others came between: they carry no mark of the latest group.
-    fn is_past_newcomers(&self, gather: &Gather) -> bool {
+    /// Everybody has spoken at whom a write may have been counted before the group changed: the
+    /// first `copies` others with a mark of the latest group, and whoever stands before the last
+    /// of them.
+    fn counted_answered(&self, gather: &Gather) -> bool {
         let copies = class_of(gather, self.config.copies);
         let latest = gather.latest_epoch();
-        let mut members = 0;
-        for (waits, copy) in gather.answers() {
-            if members >= copies {
-                return true;
+        let mut counted = 0;
+        for copy in gather.answers() {
+            if counted >= copies {
+                break;
             }
-            if waits {
+            let Some(copy) = copy else {
                 return false;
-            }
-            let mark = copy.and_then(|copy| copy.mark);
-            members += u8::from(mark.is_some_and(|mark| Some(mark.epoch) == latest));
+            };
+            counted += u8::from(copy.mark.is_some_and(|mark| Some(mark.epoch) == latest));
         }
         true
     }
@@ -311,7 +288,7 @@ impl Node {
                 self.has_majority(cx, &gather) && self.is_covered(&gather)
             } else {
                 // A span that settled meanwhile may still have lacked what a holder then gave.
-                self.is_corroborated(cx, &gather) && self.near_holders_answered(&gather)
+                self.is_corroborated(cx, &gather) && self.counted_answered(&gather)
             };
         let newest = newest(&gather).cloned();
         match gather.purpose {

@@ -282,10 +282,16 @@ impl Node {
             if let Some(record) = writing.record.clone() {
                 self.store_own(cx, key, record);
             }
-        } else if outcome.is_err() && !(skewed && writing.own_waits) {
-            // A version that is refused for its time goes to nobody else: a replacement whose
-            // clock is off as well would keep it, and it would return over all that follows.
-            self.next_holder(cx, key, version);
+        } else if outcome.is_err() {
+            // While others have still to say whether they, too, refuse a version for its time,
+            // it goes to nobody else, and never if enough do: a replacement whose clock is off
+            // as well would keep it, and it would return over all that follows.
+            let enough = writing.skewed >= writing.needed;
+            if skewed && writing.own_waits && (enough || writing.waiting > 1) {
+                self.look_again(cx);
+            } else {
+                self.next_holder(cx, key, version);
+            }
         }
         self.count_stored(cx, key, version, outcome);
     }
@@ -316,7 +322,12 @@ impl Node {
             writing.waiting = writing.waiting.saturating_add(1);
             self.replicate(cx, key, peer, &record);
         }
-        // What now lies with a replacement must be seen by a round before it is surplus.
+        self.look_again(cx);
+    }
+
+    /// What lies with a replacement must be seen by a round before it is surplus, and what one
+    /// holder alone has stored must not stay there for long.
+    fn look_again(&mut self, cx: &mut Cx) {
         self.repair.arrived();
         self.want_repair(cx);
     }

@@ -128,16 +128,23 @@ fn a_read_of_an_unsettled_span_waits_for_holders_behind_a_newcomer() {
     let Ok(Outcome::Written { version }) = world.outcome(ticket) else {
         panic!("the third holder makes the majority")
     };
-    world.meddle = Some(Box::new(move |_, to, request| match request {
-        Request::Sums { .. } | Request::List { .. } => Fate::Lost,
-        Request::Fetch { .. } if to == late => Fate::Held,
-        _ => Fate::Pass,
-    }));
+    let meddle = |held: bool| {
+        move |_, to, request: &Request| match request {
+            Request::Sums { .. } | Request::List { .. } => Fate::Lost,
+            Request::Fetch { .. } if to == late && held => Fate::Held,
+            Request::Fetch { .. } if to == late => Fate::Lost,
+            _ => Fate::Pass,
+        }
+    };
+    world.meddle = Some(Box::new(meddle(false)));
     world.restart(newcomer);
     world.run_for(Micros::from_secs(5));
     world.stop(line[0]);
     world.run_for(Micros::from_secs(5));
     assert_eq!(world.owner_of(&key), newcomer);
+    let found = get(&mut world, line[6], &key, false);
+    assert!(found.is_err(), "it has not spoken: {found:?}");
+    world.meddle = Some(Box::new(meddle(true)));
     let ticket = world.command(line[6], Command::Get { key, quorum: false });
     world.drain();
     world.deliver();

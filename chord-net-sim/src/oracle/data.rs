@@ -148,7 +148,7 @@ impl Data {
             tracked.vanished = None;
             tracked.ever.retain(|(stored, _)| *stored >= version);
         }
-        if behind && !self.is_explained(key) {
+        if behind && !self.is_lost_since(key, attempt.begun) {
             return Some(format!(
                 "{key:?}: {version:?} lies behind an acknowledged write"
             ));
@@ -272,7 +272,7 @@ impl Data {
         };
         // A deletion, or a short-lived value, of whose versions one is unknown may have won.
         let overtaken = tracked.attempts.iter().any(|attempt| {
-            attempt.may_be_any_version()
+            tracked.may_stand_above(attempt, floor.version)
                 && (attempt.value.is_none() || now >= attempt.begun.saturating_add(attempt.ttl))
         });
         if floor.value.is_none() || now >= floor.expires_first || overtaken {
@@ -285,13 +285,15 @@ impl Data {
     /// Whether a deletion may have caused that a key is not found, of which `seen` was seen.
     #[must_use]
     pub fn may_be_deleted(&self, key: &Key, seen: Version) -> bool {
-        let attempts = self.keys.get(key).map(|tracked| &tracked.attempts);
-        attempts.into_iter().flatten().any(|attempt| {
+        let Some(tracked) = self.keys.get(key) else {
+            return false;
+        };
+        tracked.attempts.iter().any(|attempt| {
             let later = match attempt.state {
                 AttemptState::Acknowledged { version, .. } => version >= seen,
                 AttemptState::Open | AttemptState::Void => false,
             };
-            attempt.value.is_none() && (later || attempt.may_be_any_version())
+            attempt.value.is_none() && (later || tracked.may_stand_above(attempt, seen))
         })
     }
 
@@ -321,6 +323,34 @@ impl Data {
             .as_ref()
             .is_some_and(|vanished| vanished.explained)
             || self.explained(key, tracked, &floor)
+    }
+
+    /// Whether as many of those who had a key's acknowledged write as make a majority have gone
+    /// down since it began and before `until`, and were not made up for.
+    fn is_lost_since(&self, key: &Key, until: u64) -> bool {
+        let Some(tracked) = self.keys.get(key) else {
+            return false;
+        };
+        let Some(floor) = tracked.floor else {
+            return false;
+        };
+        let of_floor = |attempt: &&Attempt| match attempt.state {
+            AttemptState::Acknowledged { version, .. } => version == floor.version,
+            AttemptState::Open | AttemptState::Void => false,
+        };
+        let since = tracked.attempts.iter().find(of_floor).map(|a| a.begun);
+        let had = |host: u32| {
+            let mut ever = tracked.ever.iter();
+            ever.any(|(version, had)| *version >= floor.version && *had == host)
+        };
+        let dead: BTreeSet<u32> = self
+            .deaths
+            .iter()
+            .filter(|death| death.is_open() && Some(death.at) >= since && death.at < until)
+            .map(|death| death.host)
+            .filter(|host| had(*host))
+            .collect();
+        dead.len() > floor.copies / 2
     }
 
     /// A description of a key's copies, deaths and attempts, for a report.

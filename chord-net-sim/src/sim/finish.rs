@@ -100,7 +100,7 @@ impl World {
                 self.violate("list-order", detail);
             }
         }
-        let whole = !self.links.parted() && self.members_up() == views.len();
+        let whole = !self.links.parted() && self.expected_or_leaving() == views.len();
         if whole && ring::imperfections(&views, length).is_empty() {
             self.premises.ideal(views.len());
             self.owners.ideal(self.now);
@@ -122,9 +122,9 @@ impl World {
         }
     }
 
-    /// Hosts that should be members: up for a while, or members already. One that leaves counts
-    /// while it is up: it is no member, but others may still take in what it lists.
-    fn members_up(&self) -> usize {
+    /// Hosts that should be members: up for a while, or members already; and those that leave,
+    /// which are none, but while they are up others may still take in what they list.
+    fn expected_or_leaving(&self) -> usize {
         let newcomer = |process: &Process| process.awake_since + NEWCOMER > self.now;
         let up = self.hosts.iter().enumerate().filter(|(index, host)| {
             let member = self
@@ -132,7 +132,7 @@ impl World {
                 .iter()
                 .any(|(_, member)| *member as usize == *index);
             let process = host.process.as_ref();
-            process.is_some_and(|process| member || !newcomer(process))
+            process.is_some_and(|process| host.leaving || member || !newcomer(process))
         });
         up.count()
     }

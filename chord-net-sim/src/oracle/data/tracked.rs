@@ -20,18 +20,6 @@ pub struct Attempt {
     pub(super) state: AttemptState,
 }
 
-impl Attempt {
-    /// Whether it may stand under a version that no client was told: it was never
-    /// acknowledged, or by one side of a partition while a retry reached the other.
-    pub(super) fn may_be_any_version(&self) -> bool {
-        match self.state {
-            AttemptState::Open => true,
-            AttemptState::Void => false,
-            AttemptState::Acknowledged { calm, .. } => !calm,
-        }
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum AttemptState {
     /// Under way, or ended in a way that may have left something behind.
@@ -88,6 +76,19 @@ impl Tracked {
             .iter()
             .filter(|(host, held)| **held >= version && live(**host));
         held.count()
+    }
+
+    /// Whether an attempt may stand above a version without that a client was told: it was never
+    /// acknowledged, or by one side of a partition while a retry reached the other, and some
+    /// disk has had something later.
+    pub(super) fn may_stand_above(&self, attempt: &Attempt, version: Version) -> bool {
+        match attempt.state {
+            AttemptState::Open => true,
+            AttemptState::Void => false,
+            AttemptState::Acknowledged { calm, .. } => {
+                !calm && self.ever.iter().any(|(stored, _)| *stored > version)
+            }
+        }
     }
 
     /// Whether a version above the floor is only another copy of a write that was
