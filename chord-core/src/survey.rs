@@ -293,6 +293,16 @@ impl Node {
                 self.ask_about_ring(cx, renewed);
                 None
             }
+            // That life is over, as another call has found out: whoever came back in its place
+            // must have its say before we found a ring beside it.
+            Err(CallError::Unreachable) if peer.incarnation != 0 && !peer.is_seed() => {
+                let any_life = Peer {
+                    incarnation: 0,
+                    ..peer
+                };
+                self.ask_about_ring(cx, any_life);
+                None
+            }
             Ok(_) | Err(_) => Some(Heard::Silent),
         };
         self.joining.survey.answered(peer, heard, cx.now.mono);
