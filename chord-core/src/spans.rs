@@ -173,11 +173,14 @@ impl Spans {
         self.held.iter().filter_map(marked).collect()
     }
 
-    /// Whether `owner` itself counts this node among the holders of `position`.
+    /// Whether `owner` counts this node among the holders of `position`, and nobody else has done
+    /// so since: one who came in before it has taken over a part of what it once marked.
     pub(crate) fn is_marked_by(&self, position: Id, owner: Id) -> bool {
-        self.held.iter().any(|held| {
-            held.span.upto == owner && held.mark.is_some() && held.span.contains(position)
-        })
+        let marked = self.held.iter().filter(|held| held.mark.is_some());
+        let latest = marked
+            .filter(|held| held.span.contains(position))
+            .max_by_key(|held| held.heard);
+        latest.is_some_and(|held| held.span.upto == owner)
     }
 
     /// The latest mark that covers `position`.
@@ -340,5 +343,22 @@ mod tests {
         }
         assert_eq!(spans.check(), Ok(()));
         assert!(spans.mark(at(200)).is_some());
+    }
+
+    #[test]
+    fn one_who_came_between_takes_over_what_was_marked_before() {
+        let mut spans = owning(50);
+        let mark = |epoch| Some(Mark { epoch, rank: 1 });
+        spans.hold(span(10, 30), mark(9), Instant(1));
+        assert!(spans.is_marked_by(at(15), at(30)));
+        // Its clock may be behind.
+        spans.hold(span(10, 20), mark(7), Instant(2));
+        assert!(spans.is_marked_by(at(15), at(20)) && !spans.is_marked_by(at(15), at(30)));
+        assert!(spans.is_marked_by(at(25), at(30)));
+        spans.hold(span(10, 30), mark(10), Instant(3));
+        assert!(
+            spans.is_marked_by(at(15), at(30)),
+            "and then it is gone again"
+        );
     }
 }
