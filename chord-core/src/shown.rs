@@ -6,7 +6,8 @@
 //! shown. So the owner remembers the version, and until its store has it no quorum read is
 //! answered that has not met it.
 //!
-//! In memory only: a node that starts again is unsettled, and hears all near holders anyway.
+//! In memory only: a node that starts again is unsettled, and hears everybody at whom a write may
+//! have been counted anyway.
 
 use alloc::collections::BTreeMap;
 
