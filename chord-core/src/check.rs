@@ -104,6 +104,7 @@ impl Node {
             may_have_lost: self.may_have_lost,
             members: self.members_estimate(),
             copies_missing: self.repair.copies_missing(),
+            moved: self.repair.moved,
             spans_unsettled: u32::try_from(self.spans.pieces().len()).unwrap_or(u32::MAX),
             owned: self.spans.owned(),
             predecessor: self.ring.predecessor(),

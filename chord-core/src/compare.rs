@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 
 use crate::event::{CallError, Class, StoreAnswer, StoreCommand, StoreError};
 use crate::id::Span;
-use crate::message::{Head, Key, Mark, Record, Refusal, Request, Response};
+use crate::message::{Head, Key, Mark, Record, Refusal, Request, Response, size_of_all};
 use crate::node::{Cx, Node};
 use crate::peer::Peer;
 use crate::repair::SOURCE;
@@ -61,6 +61,9 @@ const GRACE_MOVED: Micros = Micros::from_millis(20);
 pub(crate) struct Compare {
     pub(crate) peer: Peer,
     pub(crate) rank: u8,
+    /// Only what it knows matters now: what it lacks, a later round brings. Whoever has just
+    /// gained a span serves it the sooner.
+    learns: bool,
     pub(crate) progress: Progress,
     pub(crate) mark: Option<Mark>,
     /// Parts whose sums are to be compared, the next one last.
@@ -138,7 +141,9 @@ impl Compare {
         let sums = ours.iter().chain(theirs).filter(|sum| sum.part == part);
         sums.map(|sum| sum.copies).all(|copies| {
             let (own, other) = (of(ours, copies), of(theirs, copies));
-            if self.rank < copies {
+            if self.learns && other.is_none() {
+                true
+            } else if self.rank < copies {
                 own == other
             } else if other.is_none() {
                 true
@@ -162,10 +167,11 @@ impl Compare {
         }
     }
 
-    pub(crate) fn new(peer: Peer, rank: u8, span: Span, now: Instant) -> Self {
+    pub(crate) fn new(peer: Peer, rank: u8, span: Span, learns: bool, now: Instant) -> Self {
         Self {
             peer,
             rank,
+            learns,
             progress: Progress::Running,
             mark: None,
             todo: vec![span],
@@ -522,8 +528,10 @@ impl Node {
             let known = find(&theirs, &own.key);
             let newer = known.is_none_or(|known| known.version < own.version);
             if newer && compare.rank != SOURCE && should_hold(own.copies) {
-                compare.push.push(own.key.clone());
                 compare.missing += 1;
+                if !compare.learns {
+                    compare.push.push(own.key.clone());
+                }
             }
         }
         compare.go_on_by_sums(ours.len().max(theirs.len()));
@@ -573,6 +581,8 @@ impl Node {
         compare
             .want
             .retain(|key| given.binary_search(&key).is_err());
+        let fetched = &mut self.repair.moved.fetched;
+        *fetched = fetched.saturating_add(size_of_all(&records));
         for record in &records {
             self.clock.saw(record.header.version.time, cx.now);
         }

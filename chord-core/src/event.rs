@@ -299,6 +299,8 @@ pub struct Status {
     pub members: u64,
     /// Records known to lack copies, as of the last repair round.
     pub copies_missing: u64,
+    /// What repair and hand-over have moved.
+    pub moved: Moved,
     /// Spans that still need corroboration.
     pub spans_unsettled: u32,
     /// What it owns, if anything.
@@ -311,6 +313,15 @@ pub struct Status {
     pub table: u32,
     /// Operations in flight.
     pub ops: u32,
+}
+
+/// Bytes of records that a node moved for repair and hand-over, since its start.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Moved {
+    /// Fetched from others: to settle a span, or to join.
+    pub fetched: u64,
+    /// Brought to others: copies that they lack, records that others own now.
+    pub brought: u64,
 }
 
 /// Where in its life a node is.
@@ -480,8 +491,10 @@ pub enum StoreAnswer {
     },
     /// To `Sweep`.
     Swept {
-        /// How many changed or went.
-        count: u32,
+        /// How many expired: tombstones now.
+        expired: u32,
+        /// How many tombstones went.
+        buried: u32,
         /// The limit was reached.
         more: bool,
     },

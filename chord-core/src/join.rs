@@ -22,7 +22,7 @@ use crate::event::{
 };
 use crate::id::{Id, Span};
 use crate::lookup::Goal;
-use crate::message::{Key, Mark, Request, Response};
+use crate::message::{Key, Mark, Request, Response, size_of_all};
 use crate::node::{Cx, Node};
 use crate::peer::{Addr, Peer};
 use crate::sums;
@@ -336,6 +336,8 @@ impl Node {
             return;
         }
         self.joining.pages = self.joining.pages.saturating_add(1);
+        let fetched = &mut self.repair.moved.fetched;
+        *fetched = fetched.saturating_add(size_of_all(&records));
         let after = last.filter(|_| more && self.joining.pages < PREFETCH_PAGES);
         let then = Then::PrefetchStored {
             member,

@@ -155,6 +155,12 @@ impl Record {
     }
 }
 
+/// Bytes that records take on the wire, to within a few for each.
+#[must_use]
+pub(crate) fn size_of_all(records: &[Record]) -> u64 {
+    records.iter().map(|record| record.size() as u64).sum()
+}
+
 /// A record without its value: what key lists consist of.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Head {

@@ -23,7 +23,7 @@ use crate::gather::Gather;
 use crate::join::Joining;
 use crate::leave::Leaving;
 use crate::lookup::Search;
-use crate::message::{Mark, Refusal, Request, Response};
+use crate::message::{Mark, Refusal, Request, Response, size_of_all};
 use crate::ops::{Due, Ops, Pending, Slab};
 use crate::passive::Passive;
 use crate::peer::{Addr, Peer};
@@ -425,6 +425,12 @@ impl Node {
         // What was asked for too late is asked for all the same, and ends at once if nobody
         // answers: every path stays the same, and no deadline lies in the past.
         let deadline = deadline.max(cx.now.mono + LEAST);
+        if let Request::Replicate { records, .. } = &request
+            && class == Class::Repair
+        {
+            let brought = &mut self.repair.moved.brought;
+            *brought = brought.saturating_add(size_of_all(records));
+        }
         let late = cx.now.mono + self.contacts.late(to.id, &self.config);
         let pending = Pending {
             then,

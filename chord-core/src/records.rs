@@ -327,7 +327,8 @@ impl Node {
         let writing = self
             .writes
             .insert(Writing::new(asker, key.clone(), stage, deadline));
-        if self.spans.is_settled(position) {
+        let whole = self.shown.get(&key, cx.now.mono).is_none();
+        if self.spans.is_settled(position) && whole {
             self.store(
                 cx,
                 StoreCommand::Get { key },

@@ -11,15 +11,16 @@
 //! A round compares one span with the next `copies_max − 1` live successors at the same
 //! time. An unsettled piece is settled by a round of its own in which every live candidate
 //! answered; dead ones are waived, and if that leaves too few complete copies to be certain,
-//! the node goes on and says so. Rounds follow every membership change nearby and otherwise
-//! come with a period.
+//! the node goes on and says so. Such a round only fetches, so that the span is served the
+//! sooner; what others lack, the next one brings, whether the piece could be settled or not.
+//! Rounds follow every membership change nearby and otherwise come with a period.
 //!
 //! **Invariant:** a mark is given only after a round that found nothing to fetch.
 
 use alloc::vec::Vec;
 
 use crate::compare::{Compare, Progress};
-use crate::event::{Notice, State};
+use crate::event::{Moved, Notice, State};
 use crate::id::Span;
 use crate::message::{Mark, Request};
 use crate::node::{Cx, Node};
@@ -56,6 +57,9 @@ pub(crate) struct Repair {
     /// Members that hand over and hold nothing any more.
     pub(crate) excluded: Vec<Peer>,
     copies_missing: u64,
+    pub(crate) moved: Moved,
+    /// A round that only learned could not settle its piece: the next one brings, too.
+    brings: bool,
     /// Live holders of the present group, and how many rounds in a row each has spoiled.
     pub(crate) failing: Vec<(Peer, u8)>,
 }
@@ -186,6 +190,7 @@ impl Node {
             self.repair.epoch = self.clock.tick(cx.now);
             self.repair.clean = None;
             self.repair.round = None;
+            self.repair.brings = false;
         }
         if self.repair.round.is_some() {
             return;
@@ -205,16 +210,17 @@ impl Node {
         }
         let span = piece.as_ref().map_or(owned, |piece| piece.span);
         self.repair.rounds = self.repair.rounds.saturating_add(1);
+        let learns = piece.is_some() && !self.repair.brings;
         let mut compares: Vec<Compare> = group
             .iter()
             .zip(1_u8..)
-            .map(|(&peer, rank)| Compare::new(peer, rank, span, cx.now.mono))
+            .map(|(&peer, rank)| Compare::new(peer, rank, span, learns, cx.now.mono))
             .collect();
         if let Some(source) = piece.as_ref().and_then(|piece| piece.source)
             && !group.contains(&source)
             && !self.contacts.is_dead(source, cx.now.mono)
         {
-            compares.push(Compare::new(source, SOURCE, span, cx.now.mono));
+            compares.push(Compare::new(source, SOURCE, span, learns, cx.now.mono));
         }
         let count = u8::try_from(compares.len()).unwrap_or(u8::MAX);
         self.repair.round = Some(Round {
@@ -246,6 +252,7 @@ impl Node {
             return;
         };
         self.repair.count_failures(&round);
+        self.repair.brings = round.settles;
         let open =
             |compare: &Compare| compare.progress != Progress::Dead && compare.may_know_more();
         let own = |compare: &Compare| compare.progress == Progress::OwnStore;
@@ -259,6 +266,7 @@ impl Node {
         }
         if round.settles {
             let settled = self.settle_piece(cx, &round);
+            self.repair.brings = !settled;
             let pause = if settled { Micros::ZERO } else { AGAIN };
             self.tasks.hasten(Task::Repair, cx.now.mono + pause);
             return;

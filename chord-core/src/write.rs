@@ -76,6 +76,8 @@ pub(crate) struct Writing {
     tries: u8,
     answered: bool,
     full: bool,
+    /// A holder that leaves refused: another one stands in its place next time.
+    leaves: bool,
 }
 
 impl Writing {
@@ -102,6 +104,7 @@ impl Writing {
             tries: 0,
             answered: false,
             full: false,
+            leaves: false,
         }
     }
 
@@ -256,7 +259,8 @@ impl Node {
         result: Result<Response, CallError>,
     ) {
         let skewed = result == Ok(Response::Refused(Refusal::ClockSkew));
-        if result == Ok(Response::Refused(Refusal::Leaving)) {
+        let leaves = result == Ok(Response::Refused(Refusal::Leaving));
+        if leaves {
             self.holder_leaves(cx, peer);
         }
         let outcome = match result {
@@ -268,6 +272,7 @@ impl Node {
             return;
         };
         writing.skewed = writing.skewed.saturating_add(u8::from(skewed));
+        writing.leaves |= leaves;
         let copies = writing
             .record
             .as_ref()
@@ -430,7 +435,8 @@ impl Node {
         let may_try = writing.tries < TRIES_MAX
             && writing.deadline > cx.now.mono
             && matches!(writing.stage, Stage::Storing { .. });
-        let (stored, needed, full) = (writing.stored, writing.needed, writing.full);
+        let (stored, needed) = (writing.stored, writing.needed);
+        let full = writing.full && !writing.leaves;
         let own = writing.own;
         let (newer, skewed) = (writing.newer, writing.fresh && writing.skewed > 0);
         let nowhere = writing.stored == 0;

@@ -12,7 +12,7 @@ use chord_core::time::Micros;
 use thiserror::Error;
 
 use crate::identity::{Identity, IdentityError};
-use crate::store::Work;
+use crate::store::{Room, Work};
 
 /// Most ring positions a host may hold: a cluster-wide bound, so that every receiver can
 /// verify a sender's positions from its certified id at a bounded cost.
@@ -91,6 +91,8 @@ pub struct HostStatus {
     pub tombstones: u64,
     /// What the store has done.
     pub store: Work,
+    /// Whether it has room for more.
+    pub room: Room,
     /// When the certificate runs out.
     pub certificate_expires: SystemTime,
     /// For how long writes could not reach a majority; `None`: they can.

@@ -37,7 +37,7 @@ use crate::lines::Lines;
 use crate::link::{Heard, Line};
 use crate::peers::{Code, LinkId, Peers};
 use crate::state::State;
-use crate::store::{Broken, Report, Store};
+use crate::store::{Broken, Report, Room, Store};
 
 pub(crate) mod board;
 mod chores;
@@ -121,6 +121,8 @@ pub(crate) struct Driver {
     superseded: Option<Superseded>,
     /// What is known of another process with our certificate.
     duplicate: Option<Duplicate>,
+    /// What the store last said of the disk.
+    room: Room,
     /// The store is of no use any more, and how long the leave may take.
     broken: Option<(Broken, Instant)>,
     /// The host ends for this reason once the current batch is done.

@@ -114,8 +114,10 @@ pub struct Work {
     pub time: Micros,
     /// Puts refused for want of room.
     pub refused: u64,
-    /// Records that expired or were buried.
-    pub swept: u64,
+    /// Records that expired: tombstones since.
+    pub expired: u64,
+    /// Tombstones that went.
+    pub buried: u64,
     /// Times that every record was verified while nobody asked.
     pub verified: u64,
 }

@@ -202,22 +202,23 @@ impl Disk {
         limit: u32,
         changes: &mut Vec<Change>,
     ) -> StoreAnswer {
-        let mut count = 0;
+        let mut expired = 0;
         let mut more = false;
         let mut buried = Vec::new();
         for (place, record) in &mut self.records {
             let header = &mut record.header;
-            let expired = !header.tombstone && header.expires <= now;
+            let over = !header.tombstone && header.expires <= now;
             let done = header.tombstone && header.shadow < bury;
-            if !expired && !done {
+            if !over && !done {
                 continue;
             }
-            if count == limit {
+            let gone = u32::try_from(buried.len()).unwrap_or(u32::MAX);
+            if gone.saturating_add(expired) >= limit {
                 more = true;
                 break;
             }
-            count += 1;
-            if expired {
+            if over {
+                expired += 1;
                 header.tombstone = true;
                 record.value = Bytes::new();
             } else {
@@ -228,10 +229,14 @@ impl Disk {
                 buried.push(place.clone());
             }
         }
-        for place in buried {
-            self.remove(&place);
+        for place in &buried {
+            self.remove(place);
         }
-        StoreAnswer::Swept { count, more }
+        StoreAnswer::Swept {
+            expired,
+            buried: u32::try_from(buried.len()).unwrap_or(u32::MAX),
+            more,
+        }
     }
 }
 
@@ -439,7 +444,8 @@ mod tests {
         assert_eq!(
             answer,
             StoreAnswer::Swept {
-                count: 1,
+                expired: 1,
+                buried: 0,
                 more: true
             }
         );
@@ -447,7 +453,8 @@ mod tests {
         assert_eq!(
             sweep(&mut disk, 20, 0, 9).0,
             StoreAnswer::Swept {
-                count: 1,
+                expired: 1,
+                buried: 0,
                 more: false
             }
         );
@@ -459,7 +466,8 @@ mod tests {
         assert_eq!(
             answer,
             StoreAnswer::Swept {
-                count: 1,
+                expired: 0,
+                buried: 1,
                 more: false
             }
         );

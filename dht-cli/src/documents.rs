@@ -34,6 +34,18 @@ pub struct StatusDocument {
     pub copies_missing: u64,
     /// Spans whose reads still need corroboration.
     pub spans_unsettled: u64,
+    /// Bytes of records fetched from others to settle a span or to join, since the start.
+    #[serde(default)]
+    pub fetched_bytes: u64,
+    /// Bytes of records brought to others that lacked them, since the start.
+    #[serde(default)]
+    pub brought_bytes: u64,
+    /// What the store has done since the start.
+    #[serde(default)]
+    pub work: WorkDocument,
+    /// `enough`, `nearly_full` or `full`: whether the disk takes more puts.
+    #[serde(default)]
+    pub room: String,
     /// The certificate in force.
     pub certificate: CertificateDocument,
     /// Which start of the process this is.
@@ -57,6 +69,22 @@ pub struct StatusDocument {
     /// The program's version.
     #[serde(default)]
     pub version: String,
+}
+
+/// What a status says of the work of the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct WorkDocument {
+    /// Groups of writes committed.
+    pub commits: u64,
+    /// Writes in all of them.
+    pub writes: u64,
+    /// From the first write of a group to the end of its commit, all of them added up, in
+    /// microseconds.
+    pub commit_micros: u64,
+    /// Puts refused for want of room.
+    pub refused: u64,
+    /// Records that expired.
+    pub expired: u64,
 }
 
 /// What a status says of the certificate.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use chord_core::event::{Command, Failure, Outcome};
-use chord_core::message::{Key, Request, Version};
+use chord_core::message::{Key, Refusal, Request, Response, Version};
 use chord_core::time::Micros;
 
 use super::world::{Fate, World, key, peer, put};
@@ -58,6 +58,21 @@ fn copies_with_whom_nobody_would_ask_make_no_majority() {
     assert_eq!(write(&mut world, line[6]), Err(Failure::Full));
     world.full.clear();
     write(&mut world, line[6]).expect("there is room again");
+}
+
+/// Two holders have no room, and the one between them leaves: the next try finds another.
+#[test]
+fn a_write_is_not_refused_for_want_of_room_while_a_holder_only_leaves() {
+    let (mut world, _, line) = ring();
+    world.full = vec![line[1], line[3]];
+    let leaving = line[2];
+    world.meddle = Some(Box::new(move |_, to, request| match request {
+        Request::Replicate { .. } if to == leaving => {
+            Fate::Answer(Response::Refused(Refusal::Leaving))
+        }
+        _ => Fate::Pass,
+    }));
+    write(&mut world, line[6]).expect("the fourth stands in");
 }
 
 /// The owner has no room, so it is no part of the majority that has what a read showed; when one

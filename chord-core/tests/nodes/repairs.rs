@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use chord_core::event::Outcome;
+use chord_core::event::{Notice, Outcome};
 use chord_core::id::Span;
-use chord_core::message::Request;
+use chord_core::message::{Key, Request};
 use chord_core::time::Micros;
 
 use super::world::{Fate, World, key, peer, put};
@@ -66,4 +66,58 @@ fn a_lost_call_of_a_comparison_is_repeated_and_the_round_goes_on() {
     assert_eq!(first.upto, peer(0).id);
     let rounds = whole.iter().filter(|span| **span == first).count();
     assert_eq!(rounds, 1, "the round began anew: {counts:?}");
+}
+
+/// What the holders know is all that an heir needs to serve; bringing them what they lack
+/// comes after that.
+#[test]
+fn an_heir_settles_before_any_copy_is_made() {
+    let mut world = World::ring(8);
+    for n in 0..20 {
+        let ticket = world.command(n % 8, put(n));
+        assert!(matches!(world.outcome(ticket), Ok(Outcome::Written { .. })));
+    }
+    world.run_for(Micros::from_secs(90));
+    let key = key(1);
+    let owner = world.owner_of(&key);
+    let heir = World::owner_among(&key, (0..8).filter(|n| *n != owner));
+    world.meddle = Some(Box::new(|_, _, request| match request {
+        Request::Replicate { .. } => Fate::Lost,
+        _ => Fate::Pass,
+    }));
+    world.notices.clear();
+    world.stop(owner);
+    world.run_for(Micros::from_secs(5));
+    let settled = world.notices.contains(&(heir, Notice::Settled));
+    assert!(settled, "{:?}", world.notices);
+}
+
+/// An heir whose disk is full cannot take what it lacks, so it does not settle; the others get
+/// their copies of what it has nevertheless.
+#[test]
+fn an_heir_that_cannot_settle_still_brings_others_what_they_lack() {
+    let mut world = World::ring(8);
+    let held = key(1);
+    let owner = world.owner_of(&held);
+    let mut line: Vec<usize> = (0..8).collect();
+    line.sort_by_key(|&n| held.position().distance(peer(n).id));
+    let lacked = (2..500).map(key).find(|key| world.owner_of(key) == owner);
+    let lacked = lacked.expect("it owns more than one");
+    let ticket = world.command(line[6], put(1));
+    assert!(matches!(world.outcome(ticket), Ok(Outcome::Written { .. })));
+    world.run_for(Micros::from_secs(90));
+    let mut record = world.stores[owner][&held].clone();
+    record.key = lacked.clone();
+    for at in [0, 2] {
+        world.stores[line[at]].insert(lacked.clone(), record.clone());
+    }
+    world.full = vec![line[1]];
+    world.stop(owner);
+    world.run_for(Micros::from_secs(60));
+    assert!(!world.stores[line[1]].contains_key(&lacked), "no room");
+    let holders = |world: &World, key: &Key| {
+        let up = (0..8).filter(|&n| world.nodes[n].is_some());
+        up.filter(|&n| world.stores[n].contains_key(key)).count()
+    };
+    assert_eq!(holders(&world, &held), 3);
 }

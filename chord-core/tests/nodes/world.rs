@@ -203,7 +203,8 @@ impl World {
                     record.value = Bytes::new();
                 }
                 StoreAnswer::Swept {
-                    count: 0,
+                    expired: 0,
+                    buried: 0,
                     more: false,
                 }
             }

@@ -226,7 +226,11 @@ impl Played {
                 }
                 StoreAnswer::Discarded { count }
             }
-            StoreCommand::Sweep { .. } => StoreAnswer::Swept { count: 0, more },
+            StoreCommand::Sweep { .. } => StoreAnswer::Swept {
+                expired: 0,
+                buried: 0,
+                more,
+            },
         }
     }
 }

@@ -70,6 +70,7 @@ impl Driver {
             bytes: stats.bytes,
             tombstones: stats.tombstones,
             store: self.store.work(),
+            room: self.room,
             certificate_expires: clock::since_epoch(not_after.as_secs()),
             unavailable_for: unavailable,
             duplicate: self.duplicate(),
@@ -155,20 +156,9 @@ impl Driver {
                     }
                 }
             }
-            Report::Room(Room::Enough) => {
-                tracing::info!("there is room on the disk again: puts are taken");
-            }
-            Report::Room(Room::Nearly) => {
-                tracing::error!(
-                    "the disk is nearly full: puts are refused until there is room; reads and \
-                     deletes go on"
-                );
-            }
-            Report::Room(Room::None) => {
-                tracing::error!(
-                    "the disk is full: a write found no room, puts are refused until there is \
-                     some; reads go on, deletes as long as the ballast in the data directory lasts"
-                );
+            Report::Room(room) => {
+                self.room = room;
+                tell_room(room);
             }
             Report::Broken(broken) => self.broke(broken, now.mono),
         }
@@ -335,5 +325,18 @@ impl Driver {
                 self.peers.ended(link, end, now);
             }
         }
+    }
+}
+
+fn tell_room(room: Room) {
+    match room {
+        Room::Enough => tracing::info!("there is room on the disk again: puts are taken"),
+        Room::Nearly => tracing::error!(
+            "the disk is nearly full: puts are refused until there is room; reads and deletes go on"
+        ),
+        Room::None => tracing::error!(
+            "the disk is full: a write found no room, puts are refused until there is some; reads \
+             go on, deletes as long as the ballast in the data directory lasts"
+        ),
     }
 }

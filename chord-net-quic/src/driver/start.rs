@@ -29,7 +29,7 @@ use crate::peers::{Local, Peers};
 use crate::state::{self, Positions, State, unusable};
 use crate::store::disk::{Disk, Folder, Found, OpenError, Opened, Owner, SCHEMA};
 use crate::store::memory::Memory;
-use crate::store::{Report, Store};
+use crate::store::{Report, Room, Store};
 use crate::tasks::Tasks;
 
 /// Places in the inbox of links; a full one makes them read more slowly.
@@ -181,6 +181,7 @@ impl Driver {
             leaving: None,
             superseded: None,
             duplicate: None,
+            room: Room::Enough,
             broken: None,
             ending: None,
         }

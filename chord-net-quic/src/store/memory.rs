@@ -222,8 +222,8 @@ impl Memory {
     }
 
     fn sweep(&mut self, now: Instant, bury: Instant, limit: u32) -> StoreAnswer {
-        let mut count = 0;
-        while count < limit {
+        let (mut expired, mut buried) = (0, 0);
+        while expired < limit {
             let Some((_, place)) = self.expiring.first().filter(|(at, _)| *at <= now).cloned()
             else {
                 break;
@@ -235,20 +235,24 @@ impl Memory {
             entry.value = Bytes::new();
             // A fresh copy of the key: the old one shares its allocation with the value.
             self.insert(compact(&place.to_key(), &[]).0, entry);
-            count += 1;
+            expired += 1;
         }
-        while count < limit {
+        while expired + buried < limit {
             let Some((_, place)) = self.shadows.first().filter(|(at, _)| *at < bury).cloned()
             else {
                 break;
             };
             self.remove(&place)
                 .expect("an index names only stored records");
-            count += 1;
+            buried += 1;
         }
         let more = self.expiring.first().is_some_and(|(at, _)| *at <= now)
             || self.shadows.first().is_some_and(|(at, _)| *at < bury);
-        StoreAnswer::Swept { count, more }
+        StoreAnswer::Swept {
+            expired,
+            buried,
+            more,
+        }
     }
 }
 
@@ -448,7 +452,11 @@ mod tests {
                 limit,
             },
         ) {
-            StoreAnswer::Swept { count, more } => (count, more),
+            StoreAnswer::Swept {
+                expired,
+                buried,
+                more,
+            } => (expired + buried, more),
             other => panic!("{other:?}"),
         }
     }

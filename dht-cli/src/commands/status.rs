@@ -2,7 +2,7 @@
 
 use super::remote::NodeArgs;
 use crate::client::Ask;
-use crate::documents::{CertificateDocument, DuplicateDocument, StatusDocument};
+use crate::documents::{CertificateDocument, DuplicateDocument, StatusDocument, WorkDocument};
 use crate::exit::{Exit, Stop};
 use crate::term::{self, Paint};
 
@@ -58,6 +58,15 @@ fn describe(status: &StatusDocument, paint: Paint) -> String {
             "records",
             format!("{} ({})", status.records, size(status.bytes)),
         ),
+        ("store", store(status, paint)),
+        (
+            "repair",
+            format!(
+                "{} fetched, {} brought to others",
+                size(status.fetched_bytes),
+                size(status.brought_bytes)
+            ),
+        ),
         (
             "copies missing",
             warn(status.copies_missing > 0, status.copies_missing.to_string()),
@@ -88,6 +97,33 @@ fn describe(status: &StatusDocument, paint: Paint) -> String {
         .map(|(name, value)| format!("{name:<17}{value}"))
         .collect();
     lines.join("\n")
+}
+
+/// The disk, and what it does: room, commits, what it refused and what expired.
+fn store(status: &StatusDocument, paint: Paint) -> String {
+    let WorkDocument {
+        commits,
+        writes,
+        commit_micros,
+        refused,
+        expired,
+    } = status.work;
+    let each = |total: u64| total as f64 / commits as f64;
+    let mut told = vec![status.store.clone()];
+    told.push(match status.room.as_str() {
+        "nearly_full" => paint.bad("nearly full: puts are refused until there is room"),
+        "full" => paint.bad("full: puts are refused until there is room"),
+        _ => "room for more".into(),
+    });
+    if commits > 0 {
+        let (batch, took) = (each(writes), each(commit_micros) / 1_000.0);
+        told.push(format!("{batch:.1} writes in {took:.1} ms a commit"));
+    }
+    told.push(format!("{expired} expired"));
+    if refused > 0 {
+        told.push(paint.bad(&format!("{refused} puts refused for want of room")));
+    }
+    told.join(", ")
 }
 
 fn certificate(status: &StatusDocument, paint: Paint) -> String {
@@ -191,6 +227,10 @@ mod tests {
             bytes: 0,
             copies_missing: 0,
             spans_unsettled: 0,
+            fetched_bytes: 0,
+            brought_bytes: 0,
+            work: WorkDocument::default(),
+            room: "enough".into(),
             certificate: CertificateDocument {
                 expires_days: 89,
                 expires: "2025-06-01T12:00:00Z".into(),
@@ -218,6 +258,31 @@ mod tests {
             ..joined()
         };
         row_of(&status, "serves").expect("a row")
+    }
+
+    #[test]
+    fn the_work_of_the_store_and_a_full_disk_are_told() {
+        let mut status = StatusDocument {
+            fetched_bytes: 3 << 20,
+            brought_bytes: 2_048,
+            ..joined()
+        };
+        let wanted = "memory, room for more, 0 expired";
+        assert_eq!(row_of(&status, "store").as_deref(), Some(wanted));
+        let moved = row_of(&status, "repair").expect("a row");
+        assert_eq!(moved, "3.0 MiB fetched, 2.0 KiB brought to others");
+        status.store = "redb".into();
+        status.room = "nearly_full".into();
+        status.work = WorkDocument {
+            commits: 4,
+            writes: 10,
+            commit_micros: 5_200,
+            refused: 7,
+            expired: 3,
+        };
+        let wanted = "redb, nearly full: puts are refused until there is room, 2.5 writes in 1.3 ms \
+                      a commit, 3 expired, 7 puts refused for want of room";
+        assert_eq!(row_of(&status, "store").as_deref(), Some(wanted));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use chord_core::id::Id;
 use chord_core::message::{Header, Key, OperationId, Record, Version};
 use chord_core::peer::{Addr, Peer};
 use chord_core::time::{Instant, Micros};
+use chord_net_quic::store::Room;
 use chord_net_quic::{Counters, Found, Held, HostStatus, PutOptions};
 use tokio::sync::watch;
 
@@ -75,6 +76,7 @@ impl Fake {
             may_have_lost: 0,
             members: 1,
             copies_missing: 0,
+            moved: Default::default(),
             spans_unsettled: 0,
             owned: None,
             predecessor: None,
@@ -88,6 +90,7 @@ impl Fake {
             bytes: 0,
             tombstones: 0,
             store: Default::default(),
+            room: Room::Enough,
             certificate_expires: SystemTime::now() + Duration::from_secs(90 * 86_400),
             unavailable_for: None,
             duplicate: None,

@@ -7,12 +7,13 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use chord_core::event::State as NodeState;
 use chord_net_quic::HostStatus;
+use chord_net_quic::store::{Room, Work};
 
 use super::Shared;
 use super::problem::{Problem, json};
 use crate::dht::Dht;
 use crate::documents::{
-    CertificateDocument, DuplicateDocument, StatusDocument, rfc3339, state_word,
+    CertificateDocument, DuplicateDocument, StatusDocument, WorkDocument, rfc3339, state_word,
 };
 use crate::metrics::{CLASSIC, OPEN_METRICS, signed_seconds_until};
 
@@ -43,6 +44,10 @@ fn document(status: &HostStatus, store: &str, now: SystemTime) -> StatusDocument
         bytes: status.bytes,
         copies_missing: node.copies_missing,
         spans_unsettled: node.spans_unsettled.into(),
+        fetched_bytes: node.moved.fetched,
+        brought_bytes: node.moved.brought,
+        work: work(status.store),
+        room: room_word(status.room).to_owned(),
         certificate: CertificateDocument {
             expires_days: signed_seconds_until(status.certificate_expires).div_euclid(86_400),
             expires: rfc3339(status.certificate_expires),
@@ -59,6 +64,24 @@ fn document(status: &HostStatus, store: &str, now: SystemTime) -> StatusDocument
         store: store.to_owned(),
         uptime_seconds: status.uptime.as_secs(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+fn work(work: Work) -> WorkDocument {
+    WorkDocument {
+        commits: work.groups,
+        writes: work.commands,
+        commit_micros: work.time.0,
+        refused: work.refused,
+        expired: work.expired,
+    }
+}
+
+fn room_word(room: Room) -> &'static str {
+    match room {
+        Room::Enough => "enough",
+        Room::Nearly => "nearly_full",
+        Room::None => "full",
     }
 }
 

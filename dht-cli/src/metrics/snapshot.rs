@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use chord_core::event::Status;
 use chord_net_quic::counters::{KINDS, NOTICES};
-use chord_net_quic::store::Work;
+use chord_net_quic::store::{Room, Work};
 use chord_net_quic::{Counters, HostStatus};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -112,6 +112,11 @@ fn add_status(to: &mut Registry, status: &HostStatus) {
             node.me.incarnation.into(),
         ),
         (
+            "store_room",
+            "1 while the disk takes puts, 0 while it is nearly full or full",
+            (status.room == Room::Enough).into(),
+        ),
+        (
             "superseded",
             "1 while members refuse this node for another process with its certificate",
             status.duplicate.is_some_and(|other| other.refused).into(),
@@ -137,6 +142,21 @@ fn add_status(to: &mut Registry, status: &HostStatus) {
         gauge.set(value);
         to.register(name, help, gauge);
     }
+    let moved = [
+        (
+            "repair_fetched_bytes",
+            "Bytes of records fetched from others to settle a span or to join",
+            node.moved.fetched,
+        ),
+        (
+            "repair_brought_bytes",
+            "Bytes of records brought to others that lacked them",
+            node.moved.brought,
+        ),
+    ];
+    for (name, help, value) in moved {
+        add_counter(to, name, help, value);
+    }
     add_state(to, node);
     add_store(to, status.store);
 }
@@ -153,9 +173,14 @@ fn add_store(to: &mut Registry, work: Work) {
             work.refused,
         ),
         (
-            "store_swept",
-            "Records that expired or were forgotten",
-            work.swept,
+            "store_expired",
+            "Records that expired: tombstones since",
+            work.expired,
+        ),
+        (
+            "store_buried",
+            "Tombstones that nothing older can outlive any more, and went",
+            work.buried,
         ),
         (
             "store_verified",

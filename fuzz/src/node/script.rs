@@ -468,7 +468,8 @@ impl<'a> Script<'a> {
             },
             10 => StoreAnswer::Discarded { count: self.u32() },
             _ => StoreAnswer::Swept {
-                count: self.u32(),
+                expired: self.u32(),
+                buried: 0,
                 more: self.bool(),
             },
         })

@@ -164,9 +164,10 @@ impl Shelf {
                     left -= u32::from(gone);
                     !gone
                 });
-                let count = u32::try_from(before - self.records.len()).expect("few records");
+                let buried = u32::try_from(before - self.records.len()).expect("few records");
                 StoreAnswer::Swept {
-                    count,
+                    expired: 0,
+                    buried,
                     more: left == 0 && limit > 0,
                 }
             }

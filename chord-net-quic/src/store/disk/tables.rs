@@ -112,18 +112,23 @@ impl<'t> Tables<'t> {
         let expired = self.axis.point(now);
         // Zero is what is left of "an hour ago" in the first hour of a process: nothing then.
         let buried = (bury > Instant(0)).then(|| self.axis.point(bury).saturating_sub(1));
-        let (mut count, mut more) = (0, false);
+        let (mut counts, mut more) = ([0; 2], false);
         let parts = [(Kind::Expiry, Some(expired)), (Kind::Shadow, buried)];
-        for (kind, until) in parts {
+        for (at, (kind, until)) in parts.into_iter().enumerate() {
             let Some(until) = until else { continue };
-            let due = self.due(kind, until, limit - count)?;
+            let due = self.due(kind, until, limit - counts[0])?;
             more |= due.more;
             for place in due.places {
                 self.swept(kind, &place)?;
-                count += 1;
+                counts[at] += 1;
             }
         }
-        Ok(StoreAnswer::Swept { count, more })
+        let [expired, buried] = counts;
+        Ok(StoreAnswer::Swept {
+            expired,
+            buried,
+            more,
+        })
     }
 
     /// At most `limit` places whose time has come.

@@ -197,7 +197,15 @@ impl Group {
                 work.commands += answers.len() as u64;
                 let took = clock::mono().since(self.began);
                 work.time = Micros(work.time.0.saturating_add(took.0));
-                work.swept += answers.iter().flatten().map(swept).sum::<u64>();
+                for answer in answers.iter().flatten() {
+                    if let StoreAnswer::Swept {
+                        expired, buried, ..
+                    } = answer
+                    {
+                        work.expired += u64::from(*expired);
+                        work.buried += u64::from(*buried);
+                    }
+                }
                 if self.grew {
                     watch.tell(host, Room::Enough);
                 }
@@ -218,13 +226,6 @@ impl Group {
         let answered = self.tokens.into_iter().zip(results);
         let answered = answered.map(|(token, result)| Answered { token, result });
         host.report(self.refused.into_iter().chain(answered));
-    }
-}
-
-fn swept(answer: &StoreAnswer) -> u64 {
-    match answer {
-        StoreAnswer::Swept { count, .. } => u64::from(*count),
-        _ => 0,
     }
 }
 
