@@ -551,6 +551,13 @@ pub enum Notice {
     /// Holders refuse what this host's wall clock shows: it is ahead of theirs. Versions go on
     /// from what the others showed.
     ClockSkew,
+    /// At its start this host's wall clock was so many microseconds ahead of the members',
+    /// behind if negative: more than an hour, and none of those heard agrees with it. The store
+    /// must take its lifetimes from theirs before the next command.
+    ClockOff {
+        /// By how much.
+        ahead: i64,
+    },
     /// Every peer is gone or unreachable; re-joining.
     Lost,
     /// More than a second passed unseen: own spans must settle again.

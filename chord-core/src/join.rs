@@ -17,6 +17,7 @@
 
 use alloc::vec::Vec;
 
+use crate::clocks::Clocks;
 use crate::event::{
     CallError, Class, Notice, Outcome, State, StoreAnswer, StoreCommand, StoreError, Ticket,
 };
@@ -43,6 +44,8 @@ pub(crate) struct Joining {
     pub(crate) busy: bool,
     /// Who else is there, and whether one of them is a member.
     pub(crate) survey: Survey,
+    /// What their wall clocks show.
+    pub(crate) clocks: Clocks,
     /// Parts of the future span that are still to be pulled, the next one last.
     pulls: Vec<Span>,
     /// Parts that are being pulled, and pages so far.
@@ -155,12 +158,14 @@ impl Node {
         let Ok(Response::Neighbours {
             predecessor,
             successors,
+            wall,
             ..
         }) = result
         else {
             self.join_failed(cx);
             return;
         };
+        self.joining.clocks.heard(wall, cx.now);
         let alone = successors.is_none_or(|list| list.is_empty());
         match predecessor {
             // It stands behind us too, but leaves: its heir owns our position already.
@@ -190,6 +195,7 @@ impl Node {
         let Ok(Response::Neighbours {
             me,
             successors: Some(list),
+            wall,
             ..
         }) = result
         else {
@@ -203,6 +209,8 @@ impl Node {
             return;
         }
         if !prefetched {
+            self.joining.clocks.heard(wall, cx.now);
+            self.compare_clocks(cx);
             let span = Span::new(member.id, self.me.id);
             let from = head.unwrap_or(member);
             let then = Then::PrefetchSummed { member, from, span };
@@ -218,6 +226,16 @@ impl Node {
         self.start_upkeep(cx);
         let head = self.ring.head();
         self.notify(cx, head);
+    }
+
+    /// Before anything is stored in this life, and only then: later, lifetimes follow the
+    /// monotonic clock.
+    fn compare_clocks(&mut self, cx: &mut Cx) {
+        if self.state == State::Joining
+            && let Some(ahead) = self.joining.clocks.off()
+        {
+            cx.notice(Notice::ClockOff { ahead });
+        }
     }
 
     /// The way in is blocked for the moment; the next survey tries again.

@@ -68,6 +68,7 @@ mod bequest;
 pub mod check;
 mod client;
 mod clock;
+mod clocks;
 mod compare;
 pub mod config;
 mod contacts;

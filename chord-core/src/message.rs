@@ -324,6 +324,9 @@ pub enum Response {
         predecessor: Option<Peer>,
         /// The successor list, or `None` if its digest is the one asked with.
         successors: Option<Vec<Peer>>,
+        /// The wall clock of who answers, in microseconds since the Unix epoch; absent where it
+        /// does not tell.
+        wall: Option<u64>,
     },
     /// To `Notify`.
     Notified {

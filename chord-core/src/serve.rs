@@ -207,6 +207,7 @@ impl Node {
                 me: self.me,
                 predecessor,
                 successors,
+                wall: Some(cx.now.wall),
             },
         );
     }

@@ -261,9 +261,9 @@ impl Node {
         }
         let heard = match result {
             // Who is asked by its position answers for itself, not for somebody else.
-            Ok(Response::Neighbours { me: member, .. })
-                if peer.is_seed() || member.id == peer.id =>
-            {
+            Ok(Response::Neighbours {
+                me: member, wall, ..
+            }) if peer.is_seed() || member.id == peer.id => {
                 if member.id == self.me.id {
                     if member.incarnation != self.me.incarnation {
                         cx.notice(Notice::TwoLives { peer: member });
@@ -272,6 +272,7 @@ impl Node {
                     contacts.retain(|known| known.peer != peer);
                     return;
                 }
+                self.joining.clocks.heard(wall, cx.now);
                 self.passive.add(member, None, cx.now.mono);
                 self.search_for_place(cx, member);
                 Some(Heard::Member)

@@ -444,6 +444,7 @@ impl Node {
                 me,
                 predecessor,
                 successors,
+                ..
             }) => {
                 let successors = successors.unwrap_or_default();
                 Ok(Outcome::View(View {

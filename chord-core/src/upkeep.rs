@@ -172,6 +172,7 @@ impl Node {
                 me,
                 predecessor,
                 successors,
+                ..
             }) if me.id == peer.id => {
                 if let Some(list) = &successors {
                     self.received = Some((peer, crate::ring::digest(list)));

@@ -33,7 +33,7 @@
 //! |---|---|---|---|---|---|
 //! | `Ping` | 1 | | `Done` | 1 | |
 //! | `Route` | 2 | target 20 | `Route` | 2 | 1, settled, or 2 (successors) or 3 (closer), peers |
-//! | `Neighbours` | 3 | digest `u64` | `Neighbours` | 3 | peer, predecessor?, (peers)? |
+//! | `Neighbours` | 3 | digest `u64` | `Neighbours` | 3 | peer, predecessor?, (peers)?, and, or nothing, wall `u64` µs |
 //! | `Notify` | 4 | | `Notified` | 4 | predecessor?, (granted behind peer)? |
 //! | `Stabilise` | 5 | | `Done` | | |
 //! | `Leave` | 6 | | `Done` | | |

@@ -33,7 +33,7 @@ pub struct Calls {
 }
 
 /// Kinds of notices, in the order of [`Notices::by_kind`].
-pub const NOTICES: [&str; 16] = [
+pub const NOTICES: [&str; 17] = [
     "joined",
     "head_changed",
     "predecessor_changed",
@@ -50,6 +50,7 @@ pub const NOTICES: [&str; 16] = [
     "unreachable",
     "store",
     "clock_skew",
+    "clock_off",
 ];
 
 /// One number for each kind of notice.
@@ -149,5 +150,6 @@ pub fn notice_of(notice: &Notice) -> usize {
         Notice::Unreachable => 13,
         Notice::Store { .. } => 14,
         Notice::ClockSkew => 15,
+        Notice::ClockOff { .. } => 16,
     }
 }

@@ -48,6 +48,12 @@ pub trait Store: fmt::Debug + Send {
     /// Whether what it holds is there after a restart of the process.
     fn outlives(&self) -> bool;
 
+    /// The wall clock was so many microseconds ahead of the truth when the store was opened,
+    /// behind if negative: what was stored before lives by the corrected one.
+    fn correct_clock(&mut self, ahead: i64) {
+        let _ = ahead; // Where nothing outlives a process, nothing depends on it.
+    }
+
     /// What it has done since it was opened; nothing where there is no disk.
     fn work(&self) -> Work {
         Work::default()

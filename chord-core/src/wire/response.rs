@@ -79,11 +79,15 @@ pub(super) fn write(w: &mut Writer<'_>, response: &Response) -> Result<(), Encod
             me,
             predecessor,
             successors,
+            wall,
         } => {
             w.u8(NEIGHBOURS);
             w.peer(*me)?;
             w.option(*predecessor, Writer::peer)?;
-            return w.option(successors.as_ref(), |w, peers| w.peers(peers));
+            w.option(successors.as_ref(), |w, peers| w.peers(peers))?;
+            if let Some(wall) = wall {
+                w.u64(*wall);
+            }
         }
         Response::Notified {
             predecessor,
@@ -157,6 +161,11 @@ pub(super) fn read(r: &mut Reader<'_>) -> Result<Response, DecodeError> {
             me: r.peer()?,
             predecessor: r.option("the predecessor", Reader::peer)?,
             successors: r.option("the successor list", Reader::peers)?,
+            // A build before it appended this ends here.
+            wall: match r.left() >= size_of::<u64>() {
+                true => Some(r.u64()?),
+                false => None,
+            },
         },
         NOTIFIED => Response::Notified {
             predecessor: r.option("the predecessor", Reader::peer)?,

@@ -186,3 +186,37 @@ fn the_first_write_of_a_process_ends_although_its_holders_are_silent() {
         Ok(Outcome::Got { record: Some(_) })
     ));
 }
+
+/// A host that comes back with a clock years from the others' says so before it stores anything;
+/// one whose clock is right does not, whatever a single other one shows.
+#[test]
+fn a_process_that_starts_with_a_clock_off_says_so_before_it_stores_anything() {
+    let mut world = World::ring(6);
+    let line = from_owner(&world, &key(1));
+    let ticket = world.command(line[4], write(&key(1), "value", Micros::ZERO));
+    written(&mut world, ticket);
+    let off = |world: &World, n: usize| {
+        let mut own = world.notices.iter().filter(|(at, _)| *at == n);
+        own.find_map(|(_, notice)| match notice {
+            Notice::ClockOff { ahead } => Some(*ahead),
+            _ => None,
+        })
+    };
+    world.stop(line[0]);
+    world.run_for(Micros::from_secs(20));
+    world.ahead[line[0]] = YEARS;
+    world.restart(line[0]);
+    let before = world.stores[line[0]].len();
+    while off(&world, line[0]).is_none() {
+        assert!(world.step());
+        assert_eq!(world.stores[line[0]].len(), before, "stored before");
+    }
+    let ahead = off(&world, line[0]).expect("just said");
+    assert!(ahead.abs_diff(YEARS as i64) < 60_000_000, "{ahead}");
+    world.run_for(Micros::from_secs(90));
+    world.stop(line[2]);
+    world.run_for(Micros::from_secs(20));
+    world.restart(line[2]);
+    world.run_for(Micros::from_secs(90));
+    assert_eq!(off(&world, line[2]), None, "others agree with it");
+}

@@ -321,6 +321,7 @@ fn a_candidate_that_is_dead_leaves_the_list_and_the_head_is_notified() {
         me: peer(120),
         predecessor: Some(peer(110)),
         successors: Some(vec![peer(140), peer(50)]),
+        wall: None,
     };
     played.answer(op, Ok(named));
     let (op, to) = played.take(neighbours);

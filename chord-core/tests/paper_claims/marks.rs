@@ -63,6 +63,7 @@ impl Holders {
                 me: peer(to.0[0]),
                 predecessor: None,
                 successors: None,
+                wall: None,
             },
             Request::Sums { span } => {
                 self.log.push("Sums");

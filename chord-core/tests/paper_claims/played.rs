@@ -110,6 +110,7 @@ impl Played {
                     me: peer(member),
                     predecessor: successors.last().copied(),
                     successors: Some(successors.clone()),
+                    wall: None,
                 },
                 Request::Route { .. } => Response::Route(Route::Successors(successors.clone())),
                 Request::Pull { .. } => Response::Page {

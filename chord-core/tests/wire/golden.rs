@@ -225,6 +225,7 @@ fn responses() -> Vec<(&'static str, Response)> {
                 me: peer(1),
                 predecessor: Some(peer(9)),
                 successors: Some(vec![peer(2), peer(3)]),
+                wall: None,
             },
         ),
         (
@@ -233,6 +234,16 @@ fn responses() -> Vec<(&'static str, Response)> {
                 me: peer(1),
                 predecessor: None,
                 successors: None,
+                wall: None,
+            },
+        ),
+        (
+            "neighbours-clock",
+            Response::Neighbours {
+                me: peer(1),
+                predecessor: None,
+                successors: None,
+                wall: Some(1_700_000_000_000_000),
             },
         ),
         (

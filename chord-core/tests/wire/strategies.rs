@@ -225,14 +225,20 @@ fn refusals() -> impl Strategy<Value = Refusal> {
 
 /// Every response; the test `every_variant_is_generated` holds it to that.
 fn responses() -> impl Strategy<Value = Response> {
-    let neighbours = (peers(), option::of(peers()), option::of(peer_lists()));
+    let neighbours = (
+        peers(),
+        option::of(peers()),
+        option::of(peer_lists()),
+        any::<u64>(),
+    );
     prop_oneof![
         1 => Just(Response::Done),
         2 => routes().prop_map(Response::Route),
-        1 => neighbours.prop_map(|(me, predecessor, successors)| Response::Neighbours {
+        1 => neighbours.prop_map(|(me, predecessor, successors, wall)| Response::Neighbours {
             me,
             predecessor,
-            successors
+            successors,
+            wall: Some(wall),
         }),
         1 => (option::of(peers()), option::of(peers()))
             .prop_map(|(predecessor, granted)| Response::Notified { predecessor, granted }),

@@ -178,6 +178,9 @@ impl Driver {
         if let Some(me) = self.peers.own_peer(position) {
             notices::log(me, notice, &self.alarms);
         }
+        if let Notice::ClockOff { ahead } = notice {
+            self.store.correct_clock(*ahead);
+        }
         let member = match notice {
             Notice::Joined { .. } => true,
             Notice::Lost => false,
@@ -193,6 +196,7 @@ impl Driver {
             | Notice::Unavailable
             | Notice::Available
             | Notice::ClockSkew
+            | Notice::ClockOff { .. }
             | Notice::Slept { .. }
             | Notice::TwoLives { .. }
             | Notice::HandedOver { .. }

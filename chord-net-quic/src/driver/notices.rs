@@ -35,6 +35,12 @@ pub(super) fn log(me: Peer, notice: &Notice, alarms: &Lines) {
             %node,
             "this host's wall clock is ahead of the other members': set it right; versions go on from theirs"
         ),
+        Notice::ClockOff { ahead } => tracing::error!(
+            %node,
+            hours = ahead / 3_600_000_000,
+            "this host's wall clock is so far ahead of the other members' (behind, if negative): set it \
+             right; until then the lifetimes of its records go by their clocks"
+        ),
         Notice::Lost => tracing::warn!(%node, "cut off from every peer: joining again"),
         Notice::Slept { length } => {
             tracing::warn!(%node, ms = length.as_millis(), "this process did not run for a while");

@@ -265,6 +265,10 @@ impl Store for Disk {
         true
     }
 
+    fn correct_clock(&mut self, ahead: i64) {
+        self.host.engine.correct_clock(ahead);
+    }
+
     fn work(&self) -> Work {
         *self.host.lock_work()
     }

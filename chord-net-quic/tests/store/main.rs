@@ -1,5 +1,6 @@
 //! The persistent store: against a model, across crashes, on disks that fail or rot.
 
+mod clocks;
 mod crash;
 mod faults;
 mod images;

@@ -485,6 +485,8 @@ impl World {
             Notice::Owns { .. } => self.owners.granted(host, self.now),
             Notice::MayHaveLost { .. } => self.population.may_have_lost += 1,
             Notice::ClockSkew => self.population.clocks_doubted += 1,
+            // Lifetimes of this simulator follow one clock, also across restarts.
+            Notice::ClockOff { .. } => {}
             Notice::HeadChanged { .. }
             | Notice::PredecessorChanged { .. }
             | Notice::Settled

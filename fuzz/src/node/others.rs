@@ -172,6 +172,7 @@ impl Others {
                         .take(TOLD)
                         .collect(),
                 ),
+                wall: None,
             },
             Request::Notify => {
                 let before = self.predecessor(callee).filter(|&peer| peer != self.me);

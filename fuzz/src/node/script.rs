@@ -361,6 +361,7 @@ impl<'a> Script<'a> {
                 me: self.peer(),
                 predecessor: self.bool().then(|| self.peer()),
                 successors: self.bool().then(|| self.peers()),
+                wall: Some(0),
             },
             7 => Response::Notified {
                 predecessor: self.bool().then(|| self.peer()),

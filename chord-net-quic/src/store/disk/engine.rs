@@ -14,6 +14,7 @@
 //!
 //! **Invariant:** [`Engine::write`] returns answers only after the commit has returned.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use chord_core::event::{StoreAnswer, StoreCommand};
@@ -21,7 +22,7 @@ use chord_core::time::{Micros, Now};
 use redb::{DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableError};
 
 use crate::store::Stats;
-use crate::store::disk::axis::Axis;
+use crate::store::disk::axis::{Axis, Pulse};
 use crate::store::disk::fault::{Fault, caught};
 use crate::store::disk::handle::Handle;
 use crate::store::disk::medium::{Backend, Medium};
@@ -99,7 +100,12 @@ pub struct Engine {
     tuning: Tuning,
     /// Empty while it is opened again for lack of room.
     database: RwLock<Option<Handle>>,
-    axis: Axis,
+    axis: Mutex<Axis>,
+    /// What the last life left, and when this one began: where the axis goes on.
+    resumed: (Option<Pulse>, Now),
+    /// Something was stored in this life, so the clocks of others have been asked, or the wall
+    /// clock was corrected: from now on commits note where the two clocks stand.
+    vouched: AtomicBool,
     state: Mutex<State>,
     /// Held by whoever writes: who waits for it waits until the file is whole again.
     turn: Mutex<()>,
@@ -136,8 +142,10 @@ impl Engine {
         let incarnation = old.as_ref().map_or(incarnation, |old| {
             incarnation.max(old.incarnation.saturating_add(1))
         });
+        let pulse = last.map(|state| state.pulse);
         let state = State {
-            pulse: axis.pulse(now),
+            // A clock that turns out to be years ahead must not be noted before.
+            pulse: pulse.unwrap_or(axis.pulse(now)),
             clock: last.map_or(0, |state| state.clock),
             commits: last.map_or(0, |state| state.commits),
             stats: last.map_or_else(Stats::default, |state| state.stats),
@@ -147,7 +155,9 @@ impl Engine {
             medium,
             tuning,
             database: RwLock::new(Some(database)),
-            axis,
+            axis: Mutex::new(axis),
+            resumed: (pulse, now),
+            vouched: AtomicBool::new(pulse.is_none()),
             state: Mutex::new(state),
             turn: Mutex::new(()),
         };
@@ -212,6 +222,7 @@ impl Engine {
         }
         if let Some(state) = group.state {
             *self.lock_state() = state;
+            self.vouched.store(true, Ordering::Relaxed);
         }
         Ok(group.answers)
     }
@@ -225,11 +236,13 @@ impl Engine {
     ) -> Result<(), Fault> {
         let old = *self.lock_state();
         let txn = database.begin()?;
-        let mut tables = Tables::open(&txn, self.axis, old)?;
+        let axis = self.axis();
+        let mut tables = Tables::open(&txn, axis, old)?;
         while let Some(command) = next() {
             prepared.answers.push(tables.apply(&command)?);
         }
-        let pulse = self.axis.pulse(now);
+        let vouched = tables.changed || self.vouched.load(Ordering::Relaxed);
+        let pulse = if vouched { axis.pulse(now) } else { old.pulse };
         let stale = pulse.axis.saturating_sub(old.pulse.axis) >= PULSE_MAX;
         if !tables.changed && !stale && !old.pulse.has_stepped(pulse) {
             // What was read is what the last commit left.
@@ -278,7 +291,7 @@ impl Engine {
                 // Another commit makes sure that this one stays.
                 Some(group) if found.commits == group.commits => {
                     let txn = database.begin()?;
-                    let mut tables = Tables::open(&txn, self.axis, group)?;
+                    let mut tables = Tables::open(&txn, self.axis(), group)?;
                     tables.state(group)?;
                     drop(tables);
                     Ok(txn.commit()?)
@@ -298,7 +311,7 @@ impl Engine {
             caught(|| {
                 let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
                 let txn = database.as_ref().ok_or(Fault::NoRoom)?.begin_read()?;
-                let snapshot = Snapshot::of(&txn, self.axis)?;
+                let snapshot = Snapshot::of(&txn, self.axis())?;
                 commands
                     .iter()
                     .map(|command| snapshot.answer(command))
@@ -324,8 +337,24 @@ impl Engine {
         caught(|| {
             let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
             let txn = database.as_ref().ok_or(Fault::NoRoom)?.begin_read()?;
-            scrub::verify(&txn, self.axis, from)
+            scrub::verify(&txn, self.axis(), from)
         })
+    }
+
+    /// The wall clock was so many microseconds ahead of the truth when this life began, behind
+    /// if negative: the time since the last one is counted anew.
+    pub fn correct_clock(&self, ahead: i64) {
+        let (last, began) = self.resumed;
+        if last.is_some() {
+            let wall = began.wall.saturating_add_signed(ahead.saturating_neg());
+            let (axis, _) = Axis::resume(last, Now { wall, ..began });
+            *self.axis.lock().unwrap_or_else(PoisonError::into_inner) = axis;
+        }
+        self.vouched.store(true, Ordering::Relaxed);
+    }
+
+    fn axis(&self) -> Axis {
+        *self.axis.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How much is stored, as of the last commit.
@@ -353,12 +382,17 @@ impl Engine {
         let Some(database) = slot.take() else {
             return Ok(());
         };
-        let state = *self.lock_state();
+        let (state, axis) = (*self.lock_state(), self.axis());
+        let vouched = self.vouched.load(Ordering::Relaxed);
         caught(|| {
             let txn = database.begin()?;
-            let mut tables = Tables::open(&txn, self.axis, state)?;
+            let mut tables = Tables::open(&txn, axis, state)?;
             tables.state(State {
-                pulse: self.axis.pulse(now),
+                pulse: if vouched {
+                    axis.pulse(now)
+                } else {
+                    state.pulse
+                },
                 ..state
             })?;
             meta::write(&mut tables.meta, "stopped", &[])?;
