@@ -4,6 +4,7 @@
 //! ── Sums ──▶ their sums ──▶ own sums of the same parts ──▶ parts that differ, again
 //! ── List ──▶ their heads ─▶ own heads of the same range ─▶ what differs
 //!    Fetch what they have newer · Replicate what they lack · Discard what is surplus
+//!    (a comparison that only learns fetches, and counts what they lack)
 //! ```
 //!
 //! So the cost follows the difference. Where most parts differ, as with a holder that is
@@ -63,7 +64,7 @@ pub(crate) struct Compare {
     pub(crate) rank: u8,
     /// Only what it knows matters now: what it lacks, a later round brings. Whoever has just
     /// gained a span serves it the sooner.
-    learns: bool,
+    pub(crate) learns: bool,
     pub(crate) progress: Progress,
     pub(crate) mark: Option<Mark>,
     /// Parts whose sums are to be compared, the next one last.
@@ -141,9 +142,7 @@ impl Compare {
         let sums = ours.iter().chain(theirs).filter(|sum| sum.part == part);
         sums.map(|sum| sum.copies).all(|copies| {
             let (own, other) = (of(ours, copies), of(theirs, copies));
-            if self.learns && other.is_none() {
-                true
-            } else if self.rank < copies {
+            if self.rank < copies {
                 own == other
             } else if other.is_none() {
                 true
@@ -154,8 +153,7 @@ impl Compare {
     }
 
     /// Ends a list whose last page, of so many records, hardly had a difference.
-    fn go_on_by_sums(&mut self, listed: usize) {
-        let different = self.want.len() + self.push.len() + self.surplus.len();
+    fn go_on_by_sums(&mut self, different: usize, listed: usize) {
         if let Some(listing) = self.listing
             && let Some(last) = &self.next
             && different * SPARSE < listed
@@ -524,17 +522,20 @@ impl Node {
                 _ => compare.want.push(head.key.clone()),
             }
         }
+        let mut lacking = 0;
         for own in &ours {
             let known = find(&theirs, &own.key);
             let newer = known.is_none_or(|known| known.version < own.version);
             if newer && compare.rank != SOURCE && should_hold(own.copies) {
                 compare.missing += 1;
+                lacking += 1;
                 if !compare.learns {
                     compare.push.push(own.key.clone());
                 }
             }
         }
-        compare.go_on_by_sums(ours.len().max(theirs.len()));
+        let different = compare.want.len() + lacking + compare.surplus.len();
+        compare.go_on_by_sums(different, ours.len().max(theirs.len()));
         self.compare_step(cx, round, at);
     }
 

@@ -315,13 +315,14 @@ pub struct Status {
     pub ops: u32,
 }
 
-/// Bytes of records that a node moved for repair and hand-over, since its start.
+/// Bytes of records that a node moved for repair and hand-over, since its start, repeated ones
+/// included.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Moved {
-    /// Fetched from others: to settle a span, or to join.
+    /// Fetched from others: what they have and this node lacks.
     pub fetched: u64,
-    /// Brought to others: copies that they lack, records that others own now.
-    pub brought: u64,
+    /// Sent to others: copies that they lack, records that others own now.
+    pub sent: u64,
 }
 
 /// Where in its life a node is.

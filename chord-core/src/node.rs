@@ -428,8 +428,8 @@ impl Node {
         if let Request::Replicate { records, .. } = &request
             && class == Class::Repair
         {
-            let brought = &mut self.repair.moved.brought;
-            *brought = brought.saturating_add(size_of_all(records));
+            let sent = &mut self.repair.moved.sent;
+            *sent = sent.saturating_add(size_of_all(records));
         }
         let late = cx.now.mono + self.contacts.late(to.id, &self.config);
         let pending = Pending {

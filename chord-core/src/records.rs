@@ -3,7 +3,7 @@
 //! ```text
 //! Get, settled span ──▶ own store ──▶ Got; nothing there: ask another holder (`miss`)
 //! Get otherwise ─────▶ gather ─────▶ Got, once corroborated
-//! Put ──▶ own copy (gathered if unsettled) ──▶ version ──▶ write to the holders ──▶ Written
+//! Put ──▶ newest (gathered if unsettled) ────▶ version ──▶ write to the holders ──▶ Written
 //! ```
 //!
 //! Writes of one key go one after the other, so a version is assigned over the one before,
@@ -323,11 +323,13 @@ impl Node {
     fn begin_write(&mut self, cx: &mut Cx, asker: Asker, write: Write, deadline: Instant) {
         let key = write.key.clone();
         let position = key.position();
+        // What a quorum read has shown, a condition is compared with; without one, the version
+        // that is assigned lies above it anyway.
+        let whole = write.expected.is_none() || self.shown.get(&key, cx.now.mono).is_none();
         let stage = Stage::Learning { write };
         let writing = self
             .writes
             .insert(Writing::new(asker, key.clone(), stage, deadline));
-        let whole = self.shown.get(&key, cx.now.mono).is_none();
         if self.spans.is_settled(position) && whole {
             self.store(
                 cx,

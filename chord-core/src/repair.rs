@@ -12,7 +12,8 @@
 //! time. An unsettled piece is settled by a round of its own in which every live candidate
 //! answered; dead ones are waived, and if that leaves too few complete copies to be certain,
 //! the node goes on and says so. Such a round only fetches, so that the span is served the
-//! sooner; what others lack, the next one brings, whether the piece could be settled or not.
+//! sooner; what others lack is brought by the round of the whole span that follows, or, where the
+//! piece cannot be settled, by its next one.
 //! Rounds follow every membership change nearby and otherwise come with a period.
 //!
 //! **Invariant:** a mark is given only after a round that found nothing to fetch.
@@ -37,6 +38,9 @@ const SPOILED_MAX: u8 = 6;
 const SLOW_COUNTS: u8 = 3;
 /// What a round counts in which it was silent twice in a row: such a round takes longer.
 const SILENT_COUNTS: u8 = 2;
+/// Rounds in a row that only learn, before one brings copies although its piece is not settled:
+/// one that ended without settling, or two that a change of the group cut short.
+const LEARNING_MAX: u8 = 2;
 /// Pause after a round that our own disk spoiled.
 const OWN_STORE: Micros = Micros::from_secs(2);
 /// The rank of somebody who gives data but holds none: a leaving owner.
@@ -58,8 +62,8 @@ pub(crate) struct Repair {
     pub(crate) excluded: Vec<Peer>,
     copies_missing: u64,
     pub(crate) moved: Moved,
-    /// A round that only learned could not settle its piece: the next one brings, too.
-    brings: bool,
+    /// Rounds in a row that only learned, and did not settle their piece or were dropped.
+    unsettling: u8,
     /// Live holders of the present group, and how many rounds in a row each has spoiled.
     pub(crate) failing: Vec<(Peer, u8)>,
 }
@@ -88,9 +92,7 @@ impl Repair {
     /// Copies that live holders are known to lack: while a round is running, what it has found
     /// and not delivered yet.
     pub(crate) fn copies_missing(&self) -> u64 {
-        let compares = self.round.iter().flat_map(|round| &round.compares);
-        let lacking = compares.map(|compare| compare.missing.saturating_sub(compare.delivered));
-        let running = lacking.fold(0, u64::saturating_add);
+        let running = self.round.as_ref().map_or(0, lacking);
         self.copies_missing.max(running)
     }
 
@@ -112,6 +114,7 @@ impl Repair {
             let known = |failing: &&mut (Peer, u8)| failing.0 == compare.peer;
             let before = self.failing.iter_mut().find(known).map_or(0, |f| f.1);
             self.failing.retain(|(peer, _)| *peer != compare.peer);
+            let learned = compare.learns && compare.progress == Progress::Done;
             let spoiled = match compare.progress {
                 Progress::Slow => SLOW_COUNTS,
                 // Our own disk is to blame, or nobody.
@@ -121,8 +124,13 @@ impl Repair {
                 _ if compare.pulled > 0 && !round.settles => 1,
                 _ => 0,
             };
-            if spoiled > 0 {
-                let rounds = before.saturating_add(spoiled);
+            // Who was brought nothing could not refuse it.
+            let rounds = match spoiled {
+                0 if learned => before,
+                0 => 0,
+                _ => before.saturating_add(spoiled),
+            };
+            if rounds > 0 {
                 self.failing.push((compare.peer, rounds));
             }
         }
@@ -189,8 +197,9 @@ impl Node {
             self.repair.group = Some((owned, group.clone()));
             self.repair.epoch = self.clock.tick(cx.now);
             self.repair.clean = None;
-            self.repair.round = None;
-            self.repair.brings = false;
+            if self.repair.round.take().is_some_and(|round| round.settles) {
+                self.repair.unsettling = self.repair.unsettling.saturating_add(1);
+            }
         }
         if self.repair.round.is_some() {
             return;
@@ -210,7 +219,7 @@ impl Node {
         }
         let span = piece.as_ref().map_or(owned, |piece| piece.span);
         self.repair.rounds = self.repair.rounds.saturating_add(1);
-        let learns = piece.is_some() && !self.repair.brings;
+        let learns = piece.is_some() && self.repair.unsettling < LEARNING_MAX;
         let mut compares: Vec<Compare> = group
             .iter()
             .zip(1_u8..)
@@ -252,7 +261,9 @@ impl Node {
             return;
         };
         self.repair.count_failures(&round);
-        self.repair.brings = round.settles;
+        if round.settles {
+            self.repair.unsettling = self.repair.unsettling.max(LEARNING_MAX);
+        }
         let open =
             |compare: &Compare| compare.progress != Progress::Dead && compare.may_know_more();
         let own = |compare: &Compare| compare.progress == Progress::OwnStore;
@@ -266,7 +277,12 @@ impl Node {
         }
         if round.settles {
             let settled = self.settle_piece(cx, &round);
-            self.repair.brings = !settled;
+            if settled {
+                self.repair.unsettling = 0;
+                // What was learned is not brought yet: nothing is surplus before that.
+                self.repair.clean = None;
+                self.repair.copies_missing = lacking(&round);
+            }
             let pause = if settled { Micros::ZERO } else { AGAIN };
             self.tasks.hasten(Task::Repair, cx.now.mono + pause);
             return;
@@ -344,4 +360,13 @@ impl Node {
             }
         }
     }
+}
+
+/// Copies that the holders were found to lack, and not brought in this round.
+fn lacking(round: &Round) -> u64 {
+    let lacking = round
+        .compares
+        .iter()
+        .map(|compare| compare.missing.saturating_sub(compare.delivered));
+    lacking.fold(0, u64::saturating_add)
 }

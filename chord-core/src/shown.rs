@@ -4,7 +4,7 @@
 //! quorum read that meets something newer at the holders, while the own disk is full, can only
 //! count on them; once their group changes, a majority of it with the owner may lack what was
 //! shown. So the owner remembers the version, and until its store has it no quorum read is
-//! answered that has not met it.
+//! answered that has not met it, nor is a condition compared with less.
 //!
 //! In memory only: a node that starts again is unsettled, and hears everybody at whom a write may
 //! have been counted anyway.

@@ -179,7 +179,7 @@ impl Spans {
         let marked = self.held.iter().filter(|held| held.mark.is_some());
         let latest = marked
             .filter(|held| held.span.contains(position))
-            .max_by_key(|held| held.heard);
+            .max_by_key(|held| (held.heard, held.mark));
         latest.is_some_and(|held| held.span.upto == owner)
     }
 

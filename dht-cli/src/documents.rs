@@ -34,12 +34,12 @@ pub struct StatusDocument {
     pub copies_missing: u64,
     /// Spans whose reads still need corroboration.
     pub spans_unsettled: u64,
-    /// Bytes of records fetched from others to settle a span or to join, since the start.
+    /// Bytes of records that repair and hand-over fetched from others, since the start.
     #[serde(default)]
-    pub fetched_bytes: u64,
-    /// Bytes of records brought to others that lacked them, since the start.
+    pub repair_fetched_bytes: u64,
+    /// Bytes of records that they sent to others, repeated ones included.
     #[serde(default)]
-    pub brought_bytes: u64,
+    pub repair_sent_bytes: u64,
     /// What the store has done since the start.
     #[serde(default)]
     pub work: WorkDocument,
@@ -73,6 +73,7 @@ pub struct StatusDocument {
 
 /// What a status says of the work of the store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct WorkDocument {
     /// Groups of writes committed.
     pub commits: u64,

@@ -44,8 +44,8 @@ fn document(status: &HostStatus, store: &str, now: SystemTime) -> StatusDocument
         bytes: status.bytes,
         copies_missing: node.copies_missing,
         spans_unsettled: node.spans_unsettled.into(),
-        fetched_bytes: node.moved.fetched,
-        brought_bytes: node.moved.brought,
+        repair_fetched_bytes: node.moved.fetched,
+        repair_sent_bytes: node.moved.sent,
         work: work(status.store),
         room: room_word(status.room).to_owned(),
         certificate: CertificateDocument {

@@ -145,13 +145,13 @@ fn add_status(to: &mut Registry, status: &HostStatus) {
     let moved = [
         (
             "repair_fetched_bytes",
-            "Bytes of records fetched from others to settle a span or to join",
+            "Bytes of records that repair and hand-over fetched from others",
             node.moved.fetched,
         ),
         (
-            "repair_brought_bytes",
-            "Bytes of records brought to others that lacked them",
-            node.moved.brought,
+            "repair_sent_bytes",
+            "Bytes of records that repair and hand-over sent, repeated ones included",
+            node.moved.sent,
         ),
     ];
     for (name, help, value) in moved {
