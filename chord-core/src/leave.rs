@@ -188,6 +188,19 @@ impl Node {
         self.call(cx, heir, request, Class::Ring, Then::Yielded { after });
     }
 
+    /// Our span was granted to us when we were leaving already: who granted it owns it no more,
+    /// so it must be told to take it back.
+    pub(crate) fn granted_while_leaving(&mut self, cx: &mut Cx) {
+        let (me, predecessor) = (self.me.id, self.ring.predecessor());
+        if let Some(leaving) = &mut self.leaving
+            && leaving.former.is_none()
+        {
+            leaving.former = predecessor.map(|before| Span::new(before.id, me));
+            leaving.heir = None;
+            self.tasks.hasten(Task::Leave, cx.now.mono);
+        }
+    }
+
     pub(crate) fn yielded(
         &mut self,
         cx: &mut Cx,

@@ -222,10 +222,13 @@ impl Node {
         else {
             return;
         };
+        let named = predecessor.is_some_and(|named| named.id == self.me.id);
+        if self.state == State::Leaving && named && granted.is_some() {
+            self.granted_while_leaving(cx);
+        }
         if self.state != State::Joined || self.ring.head() != Some(peer) {
             return;
         }
-        let named = predecessor.is_some_and(|named| named.id == self.me.id);
         match granted {
             Some(floor) if named && self.spans.owned().is_none() => {
                 if floor.id != peer.id && floor.id != self.me.id {

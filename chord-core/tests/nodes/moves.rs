@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use chord_core::event::{Command, Outcome};
+use chord_core::event::{Command, Notice, Outcome};
 use chord_core::message::{Request, Response, Route, Verdict};
 use chord_core::time::Micros;
 
@@ -241,4 +241,47 @@ fn a_leaver_that_is_told_to_wait_asks_more_and_more_rarely() {
     world.run_for(Micros::from_secs(10));
     assert!(!world.is_over(leave));
     assert!((5..20).contains(&offers.get()), "{} offers", offers.get());
+}
+
+/// Whoever has just come in may leave at once: wherever its entry stands, what it was given is
+/// passed on, and nobody waits for the deadline of the leave.
+#[test]
+fn a_newcomer_that_leaves_at_once_passes_on_what_it_was_given() {
+    for steps in 0..60 {
+        let mut world = World::new(6);
+        for n in 0..5 {
+            let seeds = (n > 0).then(|| peer(0).addr).into_iter().collect();
+            let ticket = world.command(n, Command::Join { seeds });
+            world.outcome(ticket).expect("joined");
+        }
+        world.run_for(Micros::from_secs(10));
+        for n in 0..RECORDS {
+            let ticket = world.command(n % 5, put(n));
+            world.outcome(ticket).expect("written");
+        }
+        let n = 5;
+        let ticket = world.command(
+            n,
+            Command::Join {
+                seeds: vec![peer(0).addr],
+            },
+        );
+        world.outcome(ticket).expect("joins");
+        world.notices.clear();
+        while !world.notices.iter().any(|(who, _)| *who == n) {
+            assert!(world.step());
+        }
+        assert_eq!(world.notices[0], (n, Notice::Joined { founded: false }));
+        for _ in 0..steps {
+            assert!(world.step());
+        }
+        let begun = world.now;
+        let ticket = world.command(n, Command::Leave);
+        let left = world.outcome(ticket);
+        let took = world.now - begun;
+        assert!(
+            matches!(left, Ok(Outcome::Left { remaining: 0, .. })) && took < 10_000_000,
+            "after {steps} steps: {left:?} in {took} us"
+        );
+    }
 }
