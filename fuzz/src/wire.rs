@@ -1,6 +1,7 @@
 //! Arbitrary bytes as a frame from a peer.
 
 use bytes::{Bytes, BytesMut};
+use chord_core::message::Response;
 use chord_core::time::Instant;
 use chord_core::wire::{Frame, Peeked, decode, decode_prefix, encode, peek};
 
@@ -8,6 +9,8 @@ use chord_core::wire::{Frame, Peeked, decode, decode_prefix, encode, peek};
 const NOW: Instant = Instant(1 << 50);
 /// Bytes of an address.
 const ADDR_LEN: usize = 18;
+/// Bytes of a wall clock.
+const WALL_LEN: usize = 8;
 
 /// Decodes `data` as a frame and holds the result to the laws of the format.
 ///
@@ -39,9 +42,13 @@ pub fn wire(data: &[u8]) {
 
     let half = decode(known.slice(..known.len() / 2), NOW);
     assert!(half.is_err(), "half of {frame:?} is {half:?}");
-    // The address of the service may be missing, and is the last of a hello then.
+    // What came later to the format is last, and may be missing.
     let optional = match &frame {
         Frame::Hello(hello) if hello.service.is_some() => ADDR_LEN,
+        Frame::Response(frame) => match frame.response {
+            Response::Neighbours { wall: Some(_), .. } => WALL_LEN,
+            _ => 0,
+        },
         _ => 0,
     };
     let needed = known.len() - optional;
