@@ -552,9 +552,9 @@ pub enum Notice {
     /// Holders refuse what this host's wall clock shows: it is ahead of theirs. Versions go on
     /// from what the others showed.
     ClockSkew,
-    /// At its start this host's wall clock was so many microseconds ahead of the members',
-    /// behind if negative: more than an hour, and none of those heard agrees with it. The store
-    /// must take its lifetimes from theirs before the next command.
+    /// At its start this host's wall clock was so many microseconds ahead of those of most hosts
+    /// heard, behind if negative: more than an hour; 0: no longer. If it was ahead, the store
+    /// must take less time for passed since its last life before the next command.
     ClockOff {
         /// By how much.
         ahead: i64,

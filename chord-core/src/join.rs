@@ -17,7 +17,6 @@
 
 use alloc::vec::Vec;
 
-use crate::clocks::Clocks;
 use crate::event::{
     CallError, Class, Notice, Outcome, State, StoreAnswer, StoreCommand, StoreError, Ticket,
 };
@@ -44,8 +43,6 @@ pub(crate) struct Joining {
     pub(crate) busy: bool,
     /// Who else is there, and whether one of them is a member.
     pub(crate) survey: Survey,
-    /// What their wall clocks show.
-    pub(crate) clocks: Clocks,
     /// Parts of the future span that are still to be pulled, the next one last.
     pulls: Vec<Span>,
     /// Parts that are being pulled, and pages so far.
@@ -165,7 +162,7 @@ impl Node {
             self.join_failed(cx);
             return;
         };
-        self.joining.clocks.heard(wall, cx.now);
+        self.clocks.heard(owner.addr, wall, cx.now);
         let alone = successors.is_none_or(|list| list.is_empty());
         match predecessor {
             // It stands behind us too, but leaves: its heir owns our position already.
@@ -209,7 +206,7 @@ impl Node {
             return;
         }
         if !prefetched {
-            self.joining.clocks.heard(wall, cx.now);
+            self.clocks.heard(member.addr, wall, cx.now);
             self.compare_clocks(cx);
             let span = Span::new(member.id, self.me.id);
             let from = head.unwrap_or(member);
@@ -228,11 +225,10 @@ impl Node {
         self.notify(cx, head);
     }
 
-    /// Before anything is stored in this life, and only then: later, lifetimes follow the
-    /// monotonic clock.
+    /// Before anything is stored in this life: later, lifetimes follow the monotonic clock.
     fn compare_clocks(&mut self, cx: &mut Cx) {
         if self.state == State::Joining
-            && let Some(ahead) = self.joining.clocks.off()
+            && let Some(ahead) = self.clocks.news()
         {
             cx.notice(Notice::ClockOff { ahead });
         }

@@ -12,6 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::clock::Clock;
+use crate::clocks::Clocks;
 use crate::config::{Config, ConfigError};
 use crate::contacts::Contacts;
 use crate::draw::{Draws, Purpose};
@@ -97,6 +98,8 @@ pub struct Node {
     /// Heads of one page whose owner is being looked for.
     pub(crate) strays: Vec<crate::message::Head>,
     pub(crate) clock: Clock,
+    /// Whether the wall clock was right at the start.
+    pub(crate) clocks: Clocks,
     pub(crate) counter: u64,
     pub(crate) unavailable_since: Option<Instant>,
     pub(crate) may_have_lost: u64,
@@ -194,6 +197,7 @@ impl Node {
             sweep_from: None,
             strays: Vec::new(),
             clock: Clock::new(restored.clock, now, config.skew_max),
+            clocks: Clocks::new(now),
             counter: 0,
             unavailable_since: None,
             may_have_lost: 0,
@@ -460,6 +464,9 @@ impl Node {
     }
 
     pub(crate) fn store(&mut self, cx: &mut Cx, command: StoreCommand, then: Then) {
+        if let StoreCommand::Put { .. } = command {
+            self.clocks.close();
+        }
         // A disk that does not answer for so long has failed; the driver says so long before.
         let deadline = cx.now.mono + self.config.leave_timeout;
         let pending = Pending {

@@ -272,7 +272,7 @@ impl Node {
                     contacts.retain(|known| known.peer != peer);
                     return;
                 }
-                self.joining.clocks.heard(wall, cx.now);
+                self.clocks.heard(peer.addr, wall, cx.now);
                 self.passive.add(member, None, cx.now.mono);
                 self.search_for_place(cx, member);
                 Some(Heard::Member)

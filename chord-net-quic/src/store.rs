@@ -48,11 +48,15 @@ pub trait Store: fmt::Debug + Send {
     /// Whether what it holds is there after a restart of the process.
     fn outlives(&self) -> bool;
 
-    /// The wall clock was so many microseconds ahead of the truth when the store was opened,
-    /// behind if negative: what was stored before lives by the corrected one.
+    /// The wall clock was so many microseconds ahead of the truth when the store was opened: what
+    /// was stored before lives by the corrected one. If it was behind, or anything has been
+    /// stored since, nothing changes: the word of others may give time back and never take it.
     fn correct_clock(&mut self, ahead: i64) {
         let _ = ahead; // Where nothing outlives a process, nothing depends on it.
     }
+
+    /// The node is a member: whoever could contradict the wall clock has been asked.
+    fn vouch_for_clock(&mut self) {}
 
     /// What it has done since it was opened; nothing where there is no disk.
     fn work(&self) -> Work {

@@ -188,7 +188,7 @@ fn the_first_write_of_a_process_ends_although_its_holders_are_silent() {
 }
 
 /// A host that comes back with a clock years from the others' says so before it stores anything;
-/// one whose clock is right does not, whatever a single other one shows.
+/// one that most of them agree with does not.
 #[test]
 fn a_process_that_starts_with_a_clock_off_says_so_before_it_stores_anything() {
     let mut world = World::ring(6);
@@ -207,8 +207,9 @@ fn a_process_that_starts_with_a_clock_off_says_so_before_it_stores_anything() {
     world.ahead[line[0]] = YEARS;
     world.restart(line[0]);
     let before = world.stores[line[0]].len();
+    let begun = world.now;
     while off(&world, line[0]).is_none() {
-        assert!(world.step());
+        assert!(world.step() && world.now < begun + 60_000_000, "never said");
         assert_eq!(world.stores[line[0]].len(), before, "stored before");
     }
     let ahead = off(&world, line[0]).expect("just said");
@@ -218,5 +219,5 @@ fn a_process_that_starts_with_a_clock_off_says_so_before_it_stores_anything() {
     world.run_for(Micros::from_secs(20));
     world.restart(line[2]);
     world.run_for(Micros::from_secs(90));
-    assert_eq!(off(&world, line[2]), None, "others agree with it");
+    assert_eq!(off(&world, line[2]), None, "most others agree with it");
 }

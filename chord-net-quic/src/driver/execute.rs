@@ -181,6 +181,9 @@ impl Driver {
         if let Notice::ClockOff { ahead } = notice {
             self.store.correct_clock(*ahead);
         }
+        if let Notice::Joined { .. } = notice {
+            self.store.vouch_for_clock();
+        }
         let member = match notice {
             Notice::Joined { .. } => true,
             Notice::Lost => false,

@@ -269,6 +269,10 @@ impl Store for Disk {
         self.host.engine.correct_clock(ahead);
     }
 
+    fn vouch_for_clock(&mut self) {
+        self.host.engine.vouch_for_clock();
+    }
+
     fn work(&self) -> Work {
         *self.host.lock_work()
     }

@@ -55,26 +55,72 @@ fn what_a_clock_years_ahead_took_for_expired_lives_by_the_corrected_one() {
     assert_eq!(left(&engine, 1), 0);
     engine.correct_clock(YEARS as i64);
     assert_eq!(left(&engine, 1), HOUR - 60_000_000);
-    // What is written now, and the next life by a clock that is as wrong, agree with that.
+    // What is written now agrees with that, and so do later lives, by a clock that is as wrong or
+    // was set right, and whether anybody is there to contradict it.
     write(&engine, 2, WALL + 60_000_000 + YEARS);
     assert_eq!(left(&engine, 2), HOUR);
     drop(engine);
     let engine = open(&tape, WALL + 61_000_000 + YEARS);
-    assert_eq!(left(&engine, 1), HOUR - 61_000_000);
-    assert_eq!(left(&engine, 2), HOUR - 1_000_000);
-}
-
-#[test]
-fn time_that_a_clock_behind_has_hidden_is_counted() {
-    let tape = stored();
-    let engine = open(&tape, WALL - YEARS);
+    for _ in 0..2 {
+        assert_eq!(left(&engine, 1), HOUR - 61_000_000);
+        assert_eq!(left(&engine, 2), HOUR - 1_000_000);
+        engine.correct_clock(YEARS as i64);
+    }
+    write(&engine, 3, WALL + 61_000_000 + YEARS);
+    drop(engine);
+    let engine = open(&tape, WALL + 71_000_000 + 3 * YEARS);
+    assert_eq!(left(&engine, 1), 0, "nobody has said anything yet");
+    engine.correct_clock(3 * YEARS as i64);
+    assert_eq!(left(&engine, 1), HOUR - 71_000_000);
+    drop(engine);
+    let engine = open(&tape, WALL + 80_000_000);
     assert_eq!(
         left(&engine, 1),
-        HOUR,
-        "nobody knows for how long it was off"
+        HOUR - 61_000_000,
+        "time is only given back"
     );
-    engine.correct_clock(-((YEARS + 60_000_000) as i64));
+}
+
+/// A node that is a member and stores nothing notes the steps of its clock all the same.
+#[test]
+fn a_member_notes_a_step_although_it_stores_nothing() {
+    let tape = stored();
+    let engine = open(&tape, WALL + 1_000_000);
+    engine.vouch_for_clock();
+    let stepped = Now {
+        mono: Instant(1_000_000),
+        wall: WALL + 2_000_000 + YEARS,
+    };
+    let written = engine.write(stepped, &mut || None);
+    assert!(written.expect("a sound disk").is_empty());
+    engine.close(stepped).expect("a sound disk");
+    let engine = open(&tape, WALL + 3_000_000 + YEARS);
+    assert_eq!(left(&engine, 1), HOUR - 3_000_000);
+}
+
+/// A member that lies must not make whoever restarts bury all it has.
+#[test]
+fn no_word_of_others_takes_time_away() {
+    let tape = stored();
+    for life in 0..3 {
+        let engine = open(&tape, WALL + 60_000_000);
+        for behind in [HOUR as i64, YEARS as i64, i64::MAX, i64::MIN + 1, i64::MIN] {
+            engine.correct_clock(-behind.saturating_abs());
+            assert_eq!(left(&engine, 1), HOUR - 60_000_000, "life {life}");
+        }
+        engine
+            .close(began(WALL + 60_000_000))
+            .expect("a sound disk");
+    }
+    // What is given back is no more than the time away, and is taken back with the word.
+    let engine = open(&tape, WALL + 60_000_000);
+    engine.correct_clock(i64::MAX);
+    assert_eq!(left(&engine, 1), HOUR);
+    engine.correct_clock(0);
     assert_eq!(left(&engine, 1), HOUR - 60_000_000);
+    write(&engine, 2, WALL + 60_000_000);
+    engine.correct_clock(YEARS as i64);
+    assert_eq!(left(&engine, 1), HOUR - 60_000_000, "something was stored");
 }
 
 /// However it ends: a life that has stored nothing has asked nobody for the time.
@@ -95,6 +141,8 @@ fn a_wrong_clock_is_not_noted_before_anything_is_stored() {
 #[test]
 fn an_empty_store_has_nothing_to_correct() {
     let tape = Tape::default();
+    // A node makes its new store whole, in a life that stores nothing, before it opens it.
+    drop(open(&tape, WALL + YEARS));
     let engine = open(&tape, WALL + YEARS);
     engine.correct_clock(YEARS as i64);
     write(&engine, 1, WALL + YEARS);

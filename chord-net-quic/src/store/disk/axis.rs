@@ -8,6 +8,10 @@
 //! rewriting any. At the next start the time the process was away is the difference of two
 //! readings of the wall clock, both taken after the step.
 //!
+//! A wall clock that other hosts contradict, and that is ahead of theirs, is corrected by that:
+//! the *truth*, carried on by the monotonic clock and noted beside the wall clock. Then time away
+//! is also no more than the difference of two truths.
+//!
 //! ```text
 //! axis   ──────────●═══════════○┄┄┄┄┄┄┄┄┄┄●═══════▶   ═ running   ┄ away, by the wall clock
 //! wall   ──────────●═══▲step   ○┄┄┄┄┄┄┄┄┄┄●           ○ last pulse: (axis, wall)
@@ -28,6 +32,8 @@ pub(super) struct Axis {
     mono: u64,
     /// Where on the axis that was.
     point: u64,
+    /// What the wall clock should have shown then, if others contradicted it.
+    truth: Option<u64>,
 }
 
 /// Where the axis and the wall clock stood at the same moment, in microseconds.
@@ -35,6 +41,8 @@ pub(super) struct Axis {
 pub(super) struct Pulse {
     pub(super) axis: u64,
     pub(super) wall: u64,
+    /// What the wall clock should have shown, as far as anybody knew.
+    pub(super) truth: u64,
 }
 
 impl Axis {
@@ -52,8 +60,22 @@ impl Axis {
         let axis = Self {
             mono: now.mono.0,
             point,
+            truth: None,
         };
         (axis, behind)
+    }
+
+    /// The same, by a wall clock that is so many microseconds ahead of the truth. Time is only
+    /// ever given back: of the time away by the wall clock and by the truth, the shorter counts.
+    pub(super) fn corrected(last: Pulse, now: Now, ahead: u64) -> Self {
+        let (axis, _) = Self::resume(Some(last), now);
+        let truth = now.wall.saturating_sub(ahead);
+        let point = last.axis.saturating_add(truth.saturating_sub(last.truth));
+        Self {
+            point: axis.point.min(point),
+            truth: Some(truth),
+            ..axis
+        }
     }
 
     /// The point of an instant.
@@ -77,6 +99,9 @@ impl Axis {
         Pulse {
             axis: self.point(now.mono),
             wall: now.wall,
+            truth: self
+                .truth
+                .map_or(now.wall, |truth| shift(now.mono.0, self.mono, truth)),
         }
     }
 }

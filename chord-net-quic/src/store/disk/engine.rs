@@ -103,8 +103,8 @@ pub struct Engine {
     axis: Mutex<Axis>,
     /// What the last life left, and when this one began: where the axis goes on.
     resumed: (Option<Pulse>, Now),
-    /// Something was stored in this life, so the clocks of others have been asked, or the wall
-    /// clock was corrected: from now on commits note where the two clocks stand.
+    /// Something was stored in this life, or the node is a member, so the clocks of others have
+    /// been asked: from now on commits note where the two clocks stand.
     vouched: AtomicBool,
     state: Mutex<State>,
     /// Held by whoever writes: who waits for it waits until the file is whole again.
@@ -222,7 +222,6 @@ impl Engine {
         }
         if let Some(state) = group.state {
             *self.lock_state() = state;
-            self.vouched.store(true, Ordering::Relaxed);
         }
         Ok(group.answers)
     }
@@ -241,7 +240,10 @@ impl Engine {
         while let Some(command) = next() {
             prepared.answers.push(tables.apply(&command)?);
         }
-        let vouched = tables.changed || self.vouched.load(Ordering::Relaxed);
+        if tables.changed {
+            self.vouch_for_clock();
+        }
+        let vouched = self.vouched.load(Ordering::Relaxed);
         let pulse = if vouched { axis.pulse(now) } else { old.pulse };
         let stale = pulse.axis.saturating_sub(old.pulse.axis) >= PULSE_MAX;
         if !tables.changed && !stale && !old.pulse.has_stepped(pulse) {
@@ -341,15 +343,24 @@ impl Engine {
         })
     }
 
-    /// The wall clock was so many microseconds ahead of the truth when this life began, behind
-    /// if negative: the time since the last one is counted anew.
+    /// The wall clock was so many microseconds ahead of the truth when this life began: the time
+    /// since the last one is counted anew. Time is only ever given back, and no more once
+    /// anything was stored in this life.
     pub fn correct_clock(&self, ahead: i64) {
-        let (last, began) = self.resumed;
-        if last.is_some() {
-            let wall = began.wall.saturating_add_signed(ahead.saturating_neg());
-            let (axis, _) = Axis::resume(last, Now { wall, ..began });
-            *self.axis.lock().unwrap_or_else(PoisonError::into_inner) = axis;
+        let (Some(last), began) = self.resumed else {
+            return;
+        };
+        if self.vouched.load(Ordering::Relaxed) {
+            return;
         }
+        *self.axis.lock().unwrap_or_else(PoisonError::into_inner) = match u64::try_from(ahead) {
+            Ok(ahead) if ahead > 0 => Axis::corrected(last, began, ahead),
+            _ => Axis::resume(Some(last), began).0,
+        };
+    }
+
+    /// The clocks of others have been asked, if there are any: see [`Engine::correct_clock`].
+    pub fn vouch_for_clock(&self) {
         self.vouched.store(true, Ordering::Relaxed);
     }
 

@@ -6,7 +6,7 @@
 //! | `writer` | the version that wrote it last, for people |
 //! | `cluster`, `id` | whose it is |
 //! | `incarnation` | 4: the life that opened it last |
-//! | `state` | axis 8, wall 8 (the [`Pulse`]), version clock 8, commits 8, records 8, tombstones 8, bytes 8 |
+//! | `state` | axis 8, wall 8, version clock 8, commits 8, records 8, tombstones 8, bytes 8, truth 8 (may be missing: wall); axis, wall and truth are the [`Pulse`] |
 //! | `stopped` | nothing; there if the last life ended in order |
 //!
 //! Rows that an older reader does not know are left alone: `schema` grows only when what is
@@ -55,7 +55,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn encode(self) -> Vec<u8> {
         let Self {
-            pulse: Pulse { axis, wall },
+            pulse: Pulse { axis, wall, truth },
             clock,
             commits,
             stats,
@@ -68,6 +68,7 @@ impl State {
             stats.records,
             stats.tombstones,
             stats.bytes,
+            truth,
         ];
         fields.into_iter().flat_map(u64::to_be_bytes).collect()
     }
@@ -76,14 +77,30 @@ impl State {
         let (fields, []) = bytes.as_chunks::<8>() else {
             return Err(Garbled);
         };
-        let &[axis, wall, clock, commits, records, tombstones, held] = fields else {
+        let &[
+            axis,
+            wall,
+            clock,
+            commits,
+            records,
+            tombstones,
+            held,
+            ref truth @ ..,
+        ] = fields
+        else {
             return Err(Garbled);
+        };
+        let &truth = match truth {
+            [] => &wall,
+            [truth] => truth,
+            _ => return Err(Garbled),
         };
         let number = u64::from_be_bytes;
         Ok(Self {
             pulse: Pulse {
                 axis: number(axis),
                 wall: number(wall),
+                truth: number(truth),
             },
             clock: number(clock),
             commits: number(commits),
@@ -155,7 +172,11 @@ mod tests {
     #[test]
     fn the_state_comes_back_as_it_was() {
         let state = State {
-            pulse: Pulse { axis: 1, wall: 2 },
+            pulse: Pulse {
+                axis: 1,
+                wall: 2,
+                truth: 3,
+            },
             clock: 3,
             commits: 7,
             stats: Stats {
