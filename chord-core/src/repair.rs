@@ -287,17 +287,12 @@ impl Node {
             self.tasks.hasten(Task::Repair, cx.now.mono + pause);
             return;
         }
-        self.repair.copies_missing = round
-            .compares
-            .iter()
-            .map(|compare| compare.missing)
-            .fold(0, u64::saturating_add);
+        self.repair.copies_missing = lacking(&round);
         let unequal = |compare: &Compare| compare.pulled > 0 || compare.refused;
         if self.repair.is_blocked(&round, unequal) {
             self.tasks.hasten(Task::Repair, cx.now.mono + AGAIN);
             return;
         }
-        self.repair.copies_missing = 0;
         let first = self.repair.clean.is_none();
         self.repair.clean = Some(round.arrivals);
         self.give_marks(cx, &round, first);
@@ -362,7 +357,8 @@ impl Node {
     }
 }
 
-/// Copies that the holders were found to lack, and not brought in this round.
+/// Copies that the holders were found to lack, and were not brought in this round: it only
+/// learned, or they did not take them.
 fn lacking(round: &Round) -> u64 {
     let lacking = round
         .compares

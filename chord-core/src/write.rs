@@ -76,6 +76,7 @@ pub(crate) struct Writing {
     tries: u8,
     answered: bool,
     full: bool,
+    own_full: bool,
     /// A holder that leaves refused: another one stands in its place next time.
     leaves: bool,
 }
@@ -104,6 +105,7 @@ impl Writing {
             tries: 0,
             answered: false,
             full: false,
+            own_full: false,
             leaves: false,
         }
     }
@@ -242,6 +244,7 @@ impl Node {
             && writing.is_of(version)
         {
             writing.own = outcome == Ok(None);
+            writing.own_full = outcome == Err(true);
             if writing.own {
                 self.shown.stored(&writing.key, version);
             }
@@ -436,7 +439,7 @@ impl Node {
             && writing.deadline > cx.now.mono
             && matches!(writing.stage, Stage::Storing { .. });
         let (stored, needed) = (writing.stored, writing.needed);
-        let full = writing.full && !writing.leaves;
+        let full = writing.own_full || writing.full && !writing.leaves;
         let own = writing.own;
         let (newer, skewed) = (writing.newer, writing.fresh && writing.skewed > 0);
         let nowhere = writing.stored == 0;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use chord_core::event::{Notice, Outcome};
 use chord_core::id::Span;
 use chord_core::message::{Key, Request};
-use chord_core::time::Micros;
+use chord_core::time::{Instant, Micros};
 
 use super::world::{Fate, World, key, peer, put};
 
@@ -59,6 +59,19 @@ fn a_lost_call_of_a_comparison_is_repeated_and_the_round_goes_on() {
         assert!(world.now < begun + 120_000_000, "never repaired");
         assert!(world.step());
     }
+    let moved = |n: usize| {
+        world.nodes[n]
+            .as_ref()
+            .expect("up")
+            .status(Instant(world.now))
+            .moved
+    };
+    let records = missing.iter().map(|key| &world.stores[0][key]);
+    let bytes: u64 = records
+        .map(|record| (record.key.bytes().len() + record.value.len()) as u64)
+        .sum();
+    assert!(moved(0).sent >= bytes, "{:?} < {bytes}", moved(0));
+    assert_eq!(moved(2).sent, 0, "it had nothing to bring");
     let counts = counts.borrow();
     assert!(counts.iter().all(|&count| count > 1), "{counts:?}");
     let whole = whole.borrow();
@@ -86,10 +99,22 @@ fn an_heir_settles_before_any_copy_is_made() {
         _ => Fate::Pass,
     }));
     world.notices.clear();
+    let before = world.stores[heir].len();
+    world.stores[heir].remove(&key);
     world.stop(owner);
     world.run_for(Micros::from_secs(5));
     let settled = world.notices.contains(&(heir, Notice::Settled));
     assert!(settled, "{:?}", world.notices);
+    assert_eq!(
+        world.stores[heir].len(),
+        before,
+        "what it lacked it fetched"
+    );
+    let status = world.nodes[heir]
+        .as_ref()
+        .expect("up")
+        .status(Instant(world.now));
+    assert!(status.moved.fetched > 0);
 }
 
 /// An heir whose disk is full cannot take what it lacks, so it does not settle; the others get

@@ -27,19 +27,25 @@ pub(super) fn log(me: Peer, notice: &Notice, alarms: &Lines) {
         Notice::Owns { span } => tracing::debug!(%node, ?span, "owns another span"),
         Notice::Settled => tracing::debug!(%node, "all spans are settled"),
         Notice::MayHaveLost { span } => {
-            tracing::error!(%node, ?span, "too many holders died at once: records may be lost");
+            tracing::error!(
+                %node, ?span,
+                "too many holders died at once: records may be lost, unless those hosts come back with \
+                 their disks"
+            );
         }
         Notice::Unavailable => tracing::warn!(%node, "writes do not reach a majority of holders"),
         Notice::Available => tracing::info!(%node, "writes reach a majority again"),
         Notice::ClockSkew => tracing::error!(
             %node,
-            "this host's wall clock is ahead of the other members': set it right; versions go on from theirs"
+            "holders refuse the time of this host's writes: its wall clock is ahead of theirs, or theirs \
+             are behind; check the time service on all of them. Versions go on from theirs"
         ),
+        Notice::ClockOff { ahead: 0 } => tracing::info!(%node, "most wall clocks agree with ours"),
         Notice::ClockOff { ahead } => tracing::error!(
             %node,
             hours = ahead / 3_600_000_000,
-            "this host's wall clock is so far ahead of the other members' (behind, if negative): set it \
-             right; until then the lifetimes of its records go by their clocks"
+            "this host's wall clock is so far ahead of most others' (behind, if negative): check the \
+             time service on all hosts. If it is ahead, stored records expire by theirs"
         ),
         Notice::Lost => tracing::warn!(%node, "cut off from every peer: joining again"),
         Notice::Slept { length } => {
