@@ -254,8 +254,9 @@ fn report(shutdown: Shutdown, store: StoreSetting) -> Result<Exit, Stop> {
         remaining,
     } = shutdown;
     if remaining > 0 && store == StoreSetting::Redb {
-        tracing::info!(
-            "{handed_over} records handed over, {remaining} are safe on the disk of this host"
+        tracing::warn!(
+            "{handed_over} records handed over, {remaining} not confirmed elsewhere: they are safe on \
+             the disk of this host. Before you wipe it, start it again and let it leave"
         );
         return Ok(Exit::Done);
     }

@@ -198,6 +198,13 @@ impl Story<'_> {
         }
         println!("{when}: {REFUSALS} puts, {typed} refused with 507 disk_full");
         assert_eq!(typed, REFUSALS, "{when}");
+        let status = self.cluster.status(TRIED).expect("it serves");
+        let (room, refused) = (&status["room"], &status["work"]["refused"]);
+        assert!(room == "nearly_full" || room == "full", "{when}: {status}");
+        assert!(
+            refused.as_u64() >= Some(REFUSALS as u64),
+            "{when}: {status}"
+        );
     }
 
     /// The command line says why and ends with 1. On the binary port, where a PUT has no answer, a
@@ -315,6 +322,8 @@ impl Story<'_> {
             assert_eq!(self.put(n).0, 204, "there is room");
             self.acknowledged.push(n);
         }
+        let status = self.cluster.status(TRIED).expect("it serves");
+        assert_eq!(status["room"], "enough", "{status}");
         let copies = 3 * self.acknowledged.len();
         let took = self.cluster.await_repair(copies, RING);
         gate("every record at its three copies after", took, RING);

@@ -665,6 +665,22 @@ async fn counters_come_in_the_form_that_was_asked_for() {
     assert!(open.body.ends_with(b"# EOF\n"));
 }
 
+/// Whoever writes an alarm copies the names from the README.
+#[tokio::test]
+async fn every_metric_that_the_readme_names_is_there() {
+    let text = Port::open().get("/metrics").await.body;
+    let text = String::from_utf8(text.to_vec()).expect("text");
+    let readme = include_str!("../../README.md");
+    let quoted = readme.split('`').skip(1).step_by(2);
+    let named: Vec<&str> = quoted.filter(|word| word.starts_with("dht_")).collect();
+    assert!(named.len() >= 18, "{named:?}");
+    for name in named {
+        let bare = name.split('{').next().expect("a name");
+        let has = |line: &str| line.starts_with(name) && line[bare.len()..].starts_with(['{', ' ']);
+        assert!(text.lines().any(has), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_stop_completes_the_request_under_way() {
     let port = Port::open();

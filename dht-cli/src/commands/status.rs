@@ -127,6 +127,10 @@ fn store(status: &StatusDocument, paint: Paint) -> String {
     told.join(", ")
 }
 
+fn is_full(status: &StatusDocument) -> bool {
+    matches!(status.room.as_str(), "nearly_full" | "full")
+}
+
 fn certificate(status: &StatusDocument, paint: Paint) -> String {
     let CertificateDocument {
         expires_days: days,
@@ -203,6 +207,9 @@ fn service(status: &StatusDocument, paint: Paint) -> String {
             paint.bad("what needs no other member: its certificate has expired")
         }
         "joined" if refused => paint.bad("what needs no other member: they refuse this node"),
+        "joined" if since.is_empty() && is_full(status) => {
+            paint.bad("reads and deletes; puts are refused until the disk has room")
+        }
         "joined" if since.is_empty() => "reads and writes".into(),
         "joined" => paint.bad(&format!("reads; writes find no majority{since}")),
         "joining" => paint.bad(&format!("nothing yet: it has been joining{since}")),
@@ -284,6 +291,8 @@ mod tests {
         let wanted = "redb, nearly full: puts are refused until there is room, 2.5 writes in 1.3 ms \
                       a commit, 3 expired, 7 puts refused for want of room";
         assert_eq!(row_of(&status, "store").as_deref(), Some(wanted));
+        let wanted = "reads and deletes; puts are refused until the disk has room";
+        assert_eq!(row_of(&status, "serves").as_deref(), Some(wanted));
     }
 
     #[test]
