@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use chord_core::config::Config;
 use chord_core::id::{Id, Span};
+use chord_core::time::Micros;
 use chord_net_quic::identity::IdChoice;
 use chord_net_quic::{Node, NodeConfig};
 use tokio::task::JoinHandle;
@@ -31,10 +32,16 @@ const WRITE_PACE: Duration = Duration::from_millis(50);
 const BEFORE: Duration = Duration::from_secs(20);
 /// Gate of the design: 99th percentile while data moves, as a multiple of that before.
 const SLOWER_MAX: f64 = 2.0;
+/// Long enough to hand over everything, on any disk.
+const LEAVE: Micros = Micros::from_secs(600);
 const PATIENCE: Duration = Duration::from_secs(600);
 
 pub(crate) async fn run(ground: &Ground, mib: u32, figures: &mut Figures) -> Result<(), Failed> {
-    let mut ring = Ring::new(ground.path().to_owned(), Config::default())?;
+    let config = Config {
+        leave_timeout: LEAVE,
+        ..Config::default()
+    };
+    let mut ring = Ring::new(ground.path().to_owned(), config)?;
     ring.grow(NODES).await?;
     let newcomer = ring.prepare(IdChoice::Spread)?;
     let (moved, share, records) = records_for(&ring, &newcomer, mib);
