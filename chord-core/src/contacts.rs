@@ -42,7 +42,21 @@ struct Contact {
     /// The life that is dead, 0: none.
     dead: u32,
     believed_until: Instant,
+    /// The life that was no member, 0: none, and until when that is believed. Apart from a death:
+    /// an earlier life may be dead for long, and the next one a member in a moment.
+    outside: u32,
+    outside_until: Instant,
     probing: bool,
+}
+
+impl Contact {
+    fn is_dead(&self, life: u32, now: Instant) -> bool {
+        self.dead != 0 && self.dead >= life && now < self.believed_until
+    }
+
+    fn is_outside(&self, life: u32, now: Instant) -> bool {
+        self.outside != 0 && self.outside >= life && now < self.outside_until
+    }
 }
 
 /// Smoothed round trip and its variation in µs (RFC 6298 §2), and from how many samples.
@@ -112,6 +126,8 @@ impl Contacts {
                     estimate: Estimate::default(),
                     dead: 0,
                     believed_until: Instant(0),
+                    outside: 0,
+                    outside_until: Instant(0),
                     probing: false,
                 };
                 let at = self.list.partition_point(|contact| contact.id < id);
@@ -139,6 +155,9 @@ impl Contacts {
         if contact.dead != 0 && peer.incarnation >= contact.dead {
             contact.dead = 0;
             contact.believed_until = now;
+        }
+        if peer.incarnation >= contact.outside {
+            contact.outside = 0;
         }
         let Some(sample) = round_trip else { return };
         let sample = u32::try_from(sample.0).unwrap_or(u32::MAX).max(1);
@@ -177,20 +196,21 @@ impl Contacts {
 
     /// Whether this life of `peer` is known to be dead.
     pub(crate) fn is_dead(&self, peer: Peer, now: Instant) -> bool {
-        self.find(peer.id).is_some_and(|contact| {
-            contact.dead != 0 && contact.dead >= peer.incarnation && now < contact.believed_until
-        })
+        let life = peer.incarnation;
+        self.find(peer.id)
+            .is_some_and(|contact| contact.is_dead(life, now) || contact.is_outside(life, now))
     }
 
     /// Whether this life of `peer` is known to be dead, whoever else thinks that it lives. Later
     /// its word counts for a question: a false death must not hide a neighbour for as long as a
     /// true one is remembered.
     pub(crate) fn is_certainly_dead(&self, peer: Peer, now: Instant) -> bool {
-        let left = self
-            .find(peer.id)
-            .map_or(Micros::ZERO, |contact| contact.believed_until.since(now));
-        let outside = left <= OUTSIDE_BELIEVED;
-        self.is_dead(peer, now) && (outside || left.0 > DEATH_BELIEVED.0 - DEATH_CERTAIN.0)
+        let life = peer.incarnation;
+        self.find(peer.id).is_some_and(|contact| {
+            let left = contact.believed_until.since(now);
+            let fresh = left.0 > DEATH_BELIEVED.0 - DEATH_CERTAIN.0;
+            contact.is_outside(life, now) || contact.is_dead(life, now) && fresh
+        })
     }
 
     /// A first signal. True if a probe must now be sent.
@@ -209,26 +229,24 @@ impl Contacts {
 
     /// Two signals: this life is over. True if that is news.
     pub(crate) fn died(&mut self, peer: Peer, now: Instant) -> bool {
-        self.died_for(peer, DEATH_BELIEVED, now)
-    }
-
-    /// It said itself that it is no member: true for the moment, and perhaps not for long.
-    pub(crate) fn is_outside(&mut self, peer: Peer, now: Instant) -> bool {
-        self.died_for(peer, OUTSIDE_BELIEVED, now)
-    }
-
-    fn died_for(&mut self, peer: Peer, believed: Micros, now: Instant) -> bool {
         let news = !self.is_dead(peer, now);
         let contact = self.entry(peer.id, now);
         contact.dead = contact.dead.max(peer.incarnation);
-        contact.believed_until = contact.believed_until.max(now + believed);
+        contact.believed_until = contact.believed_until.max(now + DEATH_BELIEVED);
         news
+    }
+
+    /// It said itself that it is no member: true for the moment, and perhaps not for long.
+    pub(crate) fn is_outside(&mut self, peer: Peer, now: Instant) {
+        let contact = self.entry(peer.id, now);
+        contact.outside = contact.outside.max(peer.incarnation);
+        contact.outside_until = now + OUTSIDE_BELIEVED;
     }
 
     /// Drops all suspicion: it was this node that was away.
     pub(crate) fn forgive(&mut self) {
         for contact in &mut self.list {
-            contact.dead = 0;
+            (contact.dead, contact.outside) = (0, 0);
         }
     }
 
@@ -327,6 +345,29 @@ mod tests {
         assert!(!contacts.is_certainly_dead(peer(1), later));
         contacts.is_outside(peer(2), Instant(0));
         assert!(contacts.is_certainly_dead(peer(2), Instant(1)));
+    }
+
+    /// A host came back and was asked before it was a member: its earlier life is dead for long,
+    /// this one outside for a moment.
+    #[test]
+    fn a_new_life_is_not_outside_for_as_long_as_the_old_one_is_dead() {
+        let mut contacts = Contacts::new();
+        let (old, new) = (
+            peer(1),
+            Peer {
+                incarnation: 3,
+                ..peer(1)
+            },
+        );
+        contacts.died(old, Instant(0));
+        contacts.is_outside(new, Instant(0));
+        assert!(contacts.is_dead(new, Instant(1)));
+        let later = Instant(0) + OUTSIDE_BELIEVED;
+        assert!(!contacts.is_dead(new, later));
+        assert!(contacts.is_dead(old, later));
+        contacts.is_outside(new, later);
+        contacts.heard(new, None, later);
+        assert!(!contacts.is_dead(new, later), "it spoke as a member");
     }
 
     #[test]
