@@ -541,11 +541,23 @@ impl Node {
                 );
             }
             Goal::Finger => self.learn(owner, &Some(search.target)),
+            Goal::Passive if owner.is_seed() => {
+                let request = Request::Neighbours { digest: 0 };
+                self.call(cx, owner, request, Class::Ring, Then::Introduced);
+            }
             Goal::Passive => self.consider_best(cx, Some(owner), &search.hops),
             Goal::Join => self.join_behind_owner(cx, owner),
             Goal::Strays => self.stray_owner_found(cx, owner),
             Goal::Leave => self.leave_owner_found(cx, owner),
             Goal::Client { .. } => {}
+        }
+    }
+
+    /// A seed owns our position, and says who it is. A ring of one that knows of another one by
+    /// its seed alone would never find it otherwise.
+    pub(crate) fn introduced(&mut self, cx: &mut Cx, result: Result<Response, CallError>) {
+        if let Ok(Response::Neighbours { me, .. }) = result {
+            self.consider(cx, me);
         }
     }
 

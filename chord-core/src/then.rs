@@ -29,6 +29,8 @@ pub(crate) enum Then {
     Probed,
     /// Nobody waits for the answer.
     Told,
+    /// `Neighbours` to a seed that may be a better successor: who is it?
+    Introduced,
     /// `Neighbours` for somebody who looks at the ring.
     View { ticket: Ticket },
 
@@ -240,6 +242,7 @@ impl Then {
                 | Self::Checked
                 | Self::Probed
                 | Self::Told
+                | Self::Introduced
                 | Self::View { .. }
                 | Self::Surveyed
                 | Self::OwnerAnswered
@@ -267,6 +270,7 @@ impl Node {
             Then::Notified => self.notified_answered(cx, peer, result),
             Then::Checked | Then::Probed | Then::Told => {}
             Then::Farewell => self.farewell_heard(cx),
+            Then::Introduced => self.introduced(cx, result),
             Then::View { ticket } => self.viewed(cx, ticket, result),
             Then::Surveyed => self.surveyed(cx, peer, result),
             Then::OwnerAnswered => self.owner_answered(cx, peer, result),
@@ -414,6 +418,7 @@ impl Node {
             | Then::Checked
             | Then::Probed
             | Then::Told
+            | Then::Introduced
             | Then::View { .. }
             | Then::Surveyed
             | Then::OwnerAnswered

@@ -137,8 +137,13 @@ impl Node {
             );
             return;
         }
-        let next = self.ring.answered_by_self();
-        self.follow(cx, next);
+        // A dead predecessor stays until the next one comes; asked at every turn, it would keep
+        // others who could be the head from being considered.
+        let predecessor = self.ring.predecessor();
+        if predecessor.is_none_or(|before| !self.contacts.is_dead(before, cx.now.mono)) {
+            let next = self.ring.answered_by_self();
+            self.follow(cx, next);
+        }
     }
 
     /// Stabilises soon instead of at the next turn.
