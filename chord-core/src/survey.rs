@@ -91,6 +91,15 @@ impl Survey {
             .find(|known| known.peer.id == peer.id && known.peer.addr == peer.addr)
     }
 
+    /// Who is not asked any more has no say: a seed that is known by its id now would count for
+    /// ever as what it was when it was a seed, and as a member that is long dead.
+    fn forget_others(&mut self, asked: &[Peer]) {
+        self.contacts.retain(|known| {
+            let same = |peer: &Peer| peer.id == known.peer.id && peer.addr == known.peer.addr;
+            known.asked > 0 || asked.iter().any(same)
+        });
+    }
+
     /// Notes one more question to a peer.
     fn ask(&mut self, peer: Peer) {
         if let Some(known) = self.contact(peer) {
@@ -181,6 +190,7 @@ impl Node {
             }
         }
         peers.truncate(SURVEY_PEERS);
+        self.joining.survey.forget_others(&peers);
         for peer in peers {
             let contact = self.joining.survey.contact(peer);
             if contact.is_none_or(|known| known.asked == 0) {

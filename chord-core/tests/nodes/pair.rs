@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use chord_core::event::{Command, Failure, Outcome, State};
+use chord_core::event::{Command, Failure, Notice, Outcome, State};
 use chord_core::message::{Refusal, Request, Response};
 use chord_core::peer::Peer;
 use chord_core::time::{Instant, Micros};
@@ -267,4 +267,50 @@ fn put_after_a_restart(pause: Micros, counted: bool) {
         if counted { refused } else { written },
         "after {pause:?}: {outcome:?}"
     );
+}
+
+/// A seed that answers is known by its id from then on, and asked by it. What it was as a seed
+/// must not count for ever: once dead, it would be a member that nobody can find, and nobody who
+/// heard of it would ever found the ring again.
+#[test]
+fn a_seed_that_was_a_member_and_died_keeps_nobody_from_founding_the_ring_again() {
+    let mut world = World::new(2);
+    let ticket = world.command(0, Command::Join { seeds: vec![] });
+    world.outcome(ticket).expect("founds");
+    world.run_for(Micros::from_secs(1));
+    world.meddle = Some(Box::new(|from, _, request| match request {
+        Request::Neighbours { .. } => Fate::Pass,
+        _ if from == 1 => Fate::Lost,
+        _ => Fate::Pass,
+    }));
+    let seeds = vec![peer(0).addr];
+    let ticket = world.command(1, Command::Join { seeds });
+    world.outcome(ticket).expect("begins to join");
+    world.run_for(Micros::from_millis(500));
+    world.stop(0);
+    world.meddle = None;
+    world.run_for(Micros::from_secs(60));
+    let founded = (1, Notice::Joined { founded: true });
+    assert!(world.notices.contains(&founded), "{:?}", world.notices);
+}
+
+/// Two hosts that each founded a ring, one of which is told of the other: a seed that owns all
+/// says no more than that it does, so it is asked who it is.
+#[test]
+fn two_rings_of_one_become_one_when_a_seed_introduces_them() {
+    let mut world = World::new(2);
+    for n in 0..2 {
+        let ticket = world.command(n, Command::Join { seeds: vec![] });
+        world.outcome(ticket).expect("founds");
+    }
+    world.run_for(Micros::from_secs(30));
+    let seeds = vec![peer(1).addr];
+    let ticket = world.command(0, Command::Join { seeds });
+    world.outcome(ticket).expect("is told");
+    world.run_for(Micros::from_secs(60));
+    for (n, other) in [(0, 1), (1, 0)] {
+        let ring = world.nodes[n].as_ref().expect("up").ring();
+        assert_eq!(ring.successors(), [peer(other)]);
+        assert_eq!(ring.predecessor(), Some(peer(other)));
+    }
 }
