@@ -211,6 +211,12 @@ impl Node {
         self.me
     }
 
+    /// Where in its life it is.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
     /// Advances the protocol by one event, appending what must now be done to `out`.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
         let cx = &mut Cx { now, out };
