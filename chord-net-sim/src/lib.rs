@@ -59,3 +59,4 @@ pub mod report;
 pub mod scenarios;
 pub mod sim;
 pub mod trace;
+pub mod walk;

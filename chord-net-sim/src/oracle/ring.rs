@@ -101,10 +101,20 @@ pub fn stranded(members: &[View], live: impl Fn(Peer) -> bool) -> Vec<Peer> {
 /// `members` are sorted by id.
 #[must_use]
 pub fn skipped(members: &[View]) -> Vec<(Peer, Peer)> {
+    let lists = members.iter().map(|view| (view.me, &view.successors[..]));
+    skipped_by(members, lists)
+}
+
+/// The same by these lists and whose they are, for instance on their way in an answer.
+#[must_use]
+pub fn skipped_by<'a>(
+    members: &[View],
+    lists: impl Iterator<Item = (Peer, &'a [Peer])>,
+) -> Vec<(Peer, Peer)> {
     let mut skippers = vec![None; members.len()];
-    for view in members {
-        let mut before = view.me.id;
-        for peer in &view.successors {
+    for (whose, successors) in lists {
+        let mut before = whose.id;
+        for peer in successors {
             if before == peer.id {
                 continue;
             }
@@ -115,7 +125,7 @@ pub fn skipped(members: &[View]) -> Vec<(Peer, Peer)> {
                 if !Id::between(before, members[at].me.id, peer.id) {
                     break;
                 }
-                skippers[at].get_or_insert(view.me);
+                skippers[at].get_or_insert(whose);
             }
             before = peer.id;
         }
