@@ -464,7 +464,6 @@ impl Ring {
             Premise::Theorem => self.met.theorem += 1,
             Premise::Small => self.met.small += 1,
             Premise::Left if self.is_ideal() => {
-                self.doubted.clear();
                 self.premise = match views.len() > moment.length {
                     true => Premise::Theorem,
                     false => Premise::Small,
