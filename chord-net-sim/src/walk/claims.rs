@@ -1,4 +1,4 @@
-//! What must hold in a state, and what a failure may leave behind.
+//! What must hold in a state of a ring.
 
 use chord_core::event::View;
 use chord_core::id::Id;
@@ -16,12 +16,20 @@ pub(super) struct Sent {
 
 /// A moment of a ring. Members are sorted by id.
 pub(super) struct Moment<'a> {
-    pub(super) members: &'a [View],
-    pub(super) sent: &'a [Sent],
-    pub(super) length: usize,
+    members: &'a [View],
+    sent: &'a [Sent],
+    length: usize,
 }
 
-impl Moment<'_> {
+impl<'a> Moment<'a> {
+    pub(super) fn of(members: &'a [View], sent: &'a [Sent], length: usize) -> Self {
+        Self {
+            members,
+            sent,
+            length,
+        }
+    }
+
     fn lives(&self, peer: Peer) -> bool {
         self.members.iter().any(|view| view.me == peer)
     }

@@ -4,6 +4,7 @@
 //! ```text
 //! trouble (a number of moves) ── deliver · lose · wake · join · leave · fail · suspect
 //!    after each: is it still the ring of the theorem?  ─▶ claims
+//! one more leave, failure or suspicion, if one can happen
 //! quiet ── deliver · wake, until the ring is ideal     ─▶ healing, in rounds
 //! ```
 //!
@@ -19,16 +20,16 @@
 //! heal from there.
 
 mod claims;
+mod many;
 mod ring;
-mod sum;
 
 use std::collections::BTreeMap;
 
 use chord_core::draw::{below, draw};
 
 use crate::chance::Purpose;
+pub use many::{Sum, many};
 use ring::Ring;
-pub use sum::Sum;
 
 /// What a walk does.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +42,7 @@ pub struct Walk {
     pub members: usize,
     /// L, the length of successor lists.
     pub length: u8,
-    /// Events of trouble, before the quiet.
+    /// Events of trouble, before a last fault and the quiet.
     pub moves: u64,
     /// Of a thousand events, how many are preceded by a join, leave, failure or suspicion.
     pub faults: u16,
@@ -61,7 +62,7 @@ pub struct Walk {
 pub struct Met {
     /// Events handled by nodes.
     pub steps: u64,
-    /// States judged, and those in which the theorem, or the claim of small rings, was in force.
+    /// States judged.
     pub judged: u64,
     /// States in which the theorem was in force: at least L + 1 principals.
     pub theorem: u64,
@@ -126,6 +127,8 @@ impl Walk {
             }
             outcome = ring.step();
         }
+        ring.lose_nothing();
+        ring.last_fault(self);
         ring.met.violation = outcome.and_then(|()| quiet(&mut ring)).err();
         ring
     }
@@ -133,7 +136,6 @@ impl Walk {
 
 /// No more faults: the ring becomes ideal, in time.
 fn quiet(ring: &mut Ring) -> Result<(), String> {
-    ring.lose_nothing();
     let begun = ring.now;
     let mut heads = None;
     loop {

@@ -4,6 +4,8 @@
 //! the least timeout, so that a live peer is suspected only where messages to it are lost, or
 //! where a walk says so. There are no records: stores answer at once that they hold nothing.
 
+mod premise;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,18 +20,17 @@ use chord_core::node::Node;
 use chord_core::peer::{Addr, Peer};
 use chord_core::time::{Instant, Now};
 
-use super::claims::{Moment, Sent};
+use premise::{DOUBTED, OUTSIDE, Premise};
+
+use super::claims::Sent;
 use super::{Met, Walk};
 use crate::chance::{Purpose, Stream};
 use crate::oracle::ring::imperfections;
 
 /// Longest way of a message, in microseconds.
 const DELAY_MAX: u64 = 20_000;
-/// How long a suspicion may have consequences, in microseconds: longer than the core believes in
-/// a death.
-const DOUBTED: u64 = 40_000_000;
-/// The same of the word of one that says itself that it is no member, and may be one soon.
-const OUTSIDE: u64 = 400_000;
+/// Draws until one is a fault that can happen.
+const LAST_TRIES: usize = 50;
 /// The wall clock at the beginning.
 const WALL: u64 = 1 << 50;
 
@@ -60,17 +61,6 @@ impl Letter {
             _ => None,
         }
     }
-}
-
-/// What the premise of the claims has come to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Premise {
-    /// Fewer members than the theorem needs, so far.
-    Small,
-    /// L + 1 principals, and failures that left them.
-    Theorem,
-    /// A fault left too little: nothing is claimed before the ring is ideal again.
-    Left,
 }
 
 pub(super) struct Ring {
@@ -271,6 +261,21 @@ impl Ring {
         }
     }
 
+    /// A fault that somebody must heal from, not a join; none if none can happen.
+    pub(super) fn last_fault(&mut self, walk: &Walk) {
+        let count = |ring: &Self| {
+            let kinds = ring.met.faults.iter().filter(|(kind, _)| **kind != "join");
+            kinds.map(|(_, count)| count).sum::<u64>()
+        };
+        let before = count(self);
+        for _ in 0..LAST_TRIES {
+            self.fault(walk);
+            if count(self) > before {
+                break;
+            }
+        }
+    }
+
     fn one_of(&mut self, some: &[usize]) -> Option<usize> {
         let at = self.chance.index(Purpose::Fault, some.len());
         at.map(|at| some[at])
@@ -338,142 +343,6 @@ impl Ring {
     fn mint(&mut self) -> Ticket {
         self.minted += 1;
         Ticket(self.minted)
-    }
-
-    // ---- the premise -------------------------------------------------------------------
-
-    /// Whether a fault happens: it leaves the premise standing, or the walk is reckless.
-    fn is_taken(&mut self, walk: &Walk, by: Option<usize>, whom: usize) -> bool {
-        if self.premise == Premise::Left || self.survives(by, whom) {
-            return true;
-        }
-        let reckless = self.chance.below(Purpose::Fault, 100) < walk.reckless.into();
-        if reckless {
-            self.leave_premise();
-        }
-        reckless
-    }
-
-    fn leave_premise(&mut self) {
-        if self.premise != Premise::Left && !self.blind {
-            self.premise = Premise::Left;
-            self.met.left_premise += 1;
-            self.tell(|| "the premise is left".to_owned());
-        }
-    }
-
-    /// What happened unplanned: does the premise still stand?
-    fn notice_failure(&mut self, by: Option<usize>, whom: usize) {
-        if self.premise != Premise::Left && !self.survives(by, whom) {
-            self.leave_premise();
-        }
-    }
-
-    /// Whether the premise stands once somebody, or everybody, takes `whom` for dead.
-    fn survives(&self, by: Option<usize>, whom: usize) -> bool {
-        let entering = self.nodes.iter().flatten().count() > self.members().len();
-        let (sent, length) = (self.sent(), self.config.successors.into());
-        fn moment<'a>(members: &'a [View], sent: &'a [Sent], length: usize) -> Moment<'a> {
-            Moment {
-                members,
-                sent,
-                length,
-            }
-        }
-        // Whoever leaves may be there for a while, or be gone at any moment.
-        [true, false].into_iter().all(|leavers_stay| {
-            let mut members = self.views();
-            members.retain(|view| {
-                let at = self.position_of(view.me.addr);
-                let stays = at.is_some_and(|at| self.is_in(at, &[State::Joined]));
-                (leavers_stay || stays) && (by.is_some() || view.me != self.peer(whom))
-            });
-            let stands = |members: &[View]| match self.premise {
-                Premise::Theorem => moment(members, &sent, length).is_of_theorem(),
-                // Whoever enters a ring of one may get a list that nobody vouches for.
-                Premise::Small => moment(members, &sent, length).is_small() && !entering,
-                Premise::Left => false,
-            };
-            // Whoever is doubted is dropped once it is the head, which may be now or later.
-            let without = self.without_doubted(&members, by, whom, false);
-            let in_the_end = self.without_doubted(&members, by, whom, true);
-            moment(&members, &sent, length).lists_on_their_way_have_a_live_entry()
-                && stands(&members)
-                && stands(&without)
-                && moment(&in_the_end, &sent, length).is_nobody_stranded()
-        })
-    }
-
-    /// The members without whom each of them doubts: the heads, or all.
-    fn without_doubted(
-        &self,
-        members: &[View],
-        by: Option<usize>,
-        whom: usize,
-        all: bool,
-    ) -> Vec<View> {
-        let doubt = by.map(|by| (self.peer(by), self.peer(whom)));
-        let lives = |peer: &Peer| members.iter().any(|view| view.me == *peer);
-        let without = |view: &View| {
-            let doubts = |peer: &Peer| {
-                let known = self.doubted.iter().filter(|doubt| doubt.2 > self.now);
-                let mut known = known.map(|doubt| (doubt.0, doubt.1)).chain(doubt);
-                known.any(|doubt| doubt == (view.me, *peer))
-            };
-            let mut successors = view.successors.clone();
-            if all {
-                successors.retain(|peer| !doubts(peer));
-            } else {
-                let gone = successors
-                    .iter()
-                    .take_while(|peer| doubts(peer) || !lives(peer));
-                let gone = gone.count();
-                successors.drain(..gone);
-            }
-            View {
-                successors,
-                ..view.clone()
-            }
-        };
-        members.iter().map(without).collect()
-    }
-
-    fn judge(&mut self) -> Result<(), String> {
-        let views = self.views();
-        let moment = Moment {
-            members: &views,
-            sent: &self.sent(),
-            length: self.config.successors.into(),
-        };
-        let all_stay = views.len() == self.members().len()
-            && self
-                .members()
-                .iter()
-                .all(|at| self.is_in(*at, &[State::Joined]));
-        self.met.judged += 1;
-        let judged = match self.premise {
-            Premise::Theorem => moment.broken_theorem(),
-            Premise::Small if moment.is_of_theorem() && all_stay => {
-                self.premise = Premise::Theorem;
-                moment.broken_theorem()
-            }
-            Premise::Small => moment.broken(),
-            Premise::Left => Ok(()),
-        };
-        match self.premise {
-            Premise::Theorem => self.met.theorem += 1,
-            Premise::Small => self.met.small += 1,
-            Premise::Left if self.is_ideal() => {
-                self.premise = match views.len() > moment.length {
-                    true => Premise::Theorem,
-                    false => Premise::Small,
-                };
-            }
-            Premise::Left => {}
-        }
-        let premise = self.premise;
-        self.tell(|| format!("{premise:?}  {}", line(&views)));
-        judged.map_err(|what| format!("{what}, at step {}", self.met.steps))
     }
 
     // ---- time --------------------------------------------------------------------------
@@ -622,23 +491,6 @@ impl Ring {
                     Action::Notice(_) => {}
                 }
             }
-        }
-    }
-
-    /// Somebody takes a peer for dead. If it lives, and nobody planned that, messages were lost:
-    /// a failure all the same.
-    fn lost(&mut self, by: usize, peer: Peer) {
-        let doubt = (self.peer(by), peer);
-        self.doubted.retain(|doubt| doubt.2 > self.now);
-        let planned = self.doubted.iter().any(|d| (d.0, d.1) == doubt);
-        let whom = self.position_of(peer.addr);
-        let lives = |at: &usize| self.is_member(*at) && self.peer(*at) == peer;
-        if let Some(whom) = whom.filter(lives)
-            && !planned
-        {
-            self.count("loss", format!("{by} takes {whom} for dead, unplanned"));
-            self.notice_failure(Some(by), whom);
-            self.doubted.push((doubt.0, doubt.1, self.now + DOUBTED));
         }
     }
 }

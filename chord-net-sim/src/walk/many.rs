@@ -1,9 +1,50 @@
-//! What many walks met.
+//! Many walks on all cores, and what they met.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use super::Met;
+use super::{Met, Walk};
+
+/// The walks with the seeds `first..=last`, until `steps` steps are taken in all; what they met, and
+/// what was broken with which seed.
+///
+/// Without a bound on steps it is the same each time, whatever the number of cores.
+#[must_use]
+pub fn many(
+    (first, last): (u64, u64),
+    steps: u64,
+    walk: impl Fn(u64) -> Walk + Sync,
+) -> (Sum, Vec<(u64, String)>) {
+    let next = AtomicU64::new(first);
+    let met = Mutex::new((Sum::default(), Vec::new()));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > last {
+                        break;
+                    }
+                    let walked = walk(seed).run();
+                    let mut met = met.lock().unwrap_or_else(PoisonError::into_inner);
+                    met.0.add(&walked);
+                    if let Some(what) = walked.violation {
+                        met.1.push((seed, what));
+                    }
+                    if met.0.steps >= steps {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    let (sum, mut broken) = met.into_inner().unwrap_or_else(PoisonError::into_inner);
+    broken.sort_unstable();
+    (sum, broken)
+}
 
 /// The figures of many walks.
 #[derive(Clone, Debug, Default)]
