@@ -628,16 +628,12 @@ impl Node {
         let Some(compare) = self.repair.compare(round, at) else {
             return;
         };
-        let mut gone = (keys.len() - records.len().min(keys.len())) as u64;
         if let Some(last) = records.last().filter(|_| more) {
             let unread = keys.into_iter().skip_while(|key| *key != last.key).skip(1);
-            let before = compare.push.len();
             compare.push.extend(unread);
-            gone = gone.saturating_sub((compare.push.len() - before) as u64);
         }
         compare.until = compare.until + GRACE_MOVED.times(records.len() as u64);
         let peer = compare.peer;
-        compare.missing = compare.missing.saturating_sub(gone);
         if records.is_empty() {
             self.push_ended(round, at);
             self.compare_step(cx, round, at);

@@ -281,7 +281,6 @@ impl Node {
                 self.repair.unsettling = 0;
                 // What was learned is not brought yet: nothing is surplus before that.
                 self.repair.clean = None;
-                self.repair.copies_missing = lacking(&round);
             }
             let pause = if settled { Micros::ZERO } else { AGAIN };
             self.tasks.hasten(Task::Repair, cx.now.mono + pause);

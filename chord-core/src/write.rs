@@ -76,7 +76,6 @@ pub(crate) struct Writing {
     tries: u8,
     answered: bool,
     full: bool,
-    own_full: bool,
     /// A holder that leaves refused: another one stands in its place next time.
     leaves: bool,
 }
@@ -105,7 +104,6 @@ impl Writing {
             tries: 0,
             answered: false,
             full: false,
-            own_full: false,
             leaves: false,
         }
     }
@@ -244,7 +242,6 @@ impl Node {
             && writing.is_of(version)
         {
             writing.own = outcome == Ok(None);
-            writing.own_full = outcome == Err(true);
             if writing.own {
                 self.shown.stored(&writing.key, version);
             }
@@ -439,7 +436,7 @@ impl Node {
             && writing.deadline > cx.now.mono
             && matches!(writing.stage, Stage::Storing { .. });
         let (stored, needed) = (writing.stored, writing.needed);
-        let full = writing.own_full || writing.full && !writing.leaves;
+        let full = writing.full && !writing.leaves;
         let own = writing.own;
         let (newer, skewed) = (writing.newer, writing.fresh && writing.skewed > 0);
         let nowhere = writing.stored == 0;
