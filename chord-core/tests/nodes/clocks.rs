@@ -1,7 +1,7 @@
 //! Owners whose wall clocks are years ahead: what they write may neither be lost nor win over
 //! what others acknowledge later.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -10,7 +10,7 @@ use chord_core::message::{Request, Version};
 use chord_core::time::Micros;
 
 use super::schedules::{from_owner, get, read, write};
-use super::world::{Fate, World, key};
+use super::world::{Fate, World, key, put};
 
 const YEARS: u64 = 10 * 365 * 24 * 3_600 * 1_000_000;
 
@@ -220,4 +220,43 @@ fn a_process_that_starts_with_a_clock_off_says_so_before_it_stores_anything() {
     world.restart(line[2]);
     world.run_for(Micros::from_secs(90));
     assert_eq!(off(&world, line[2]), None, "most others agree with it");
+}
+
+/// What was stored in this life lies where the clock put it: from then on nobody's word moves it.
+#[test]
+fn clocks_are_compared_no_more_once_anything_was_stored() {
+    let mut world = World::ring(2);
+    for n in 0..20 {
+        let ticket = world.command(n % 2, put(n));
+        written(&mut world, ticket);
+    }
+    world.run_for(Micros::from_secs(90));
+    let (other, late) = (0, 1);
+    world.wipe(late);
+    world.run_for(Micros::from_secs(20));
+    // Its first attempt brings records and then fails.
+    let pulled = Rc::new(Cell::new(false));
+    let seen = pulled.clone();
+    world.meddle = Some(Box::new(move |from, _, request| match request {
+        _ if from != late => Fate::Pass,
+        Request::Pull { .. } => {
+            seen.set(true);
+            Fate::Pass
+        }
+        Request::Neighbours { .. } if seen.get() => Fate::Lost,
+        _ => Fate::Pass,
+    }));
+    world.restart(late);
+    world.run_for(Micros::from_secs(1));
+    assert!(pulled.get() && !world.stores[late].is_empty());
+    world.meddle = None;
+    world.notices.clear();
+    world.ahead[other] = YEARS;
+    world.run_for(Micros::from_secs(30));
+    let told = |what: fn(&Notice) -> bool| {
+        let mut own = world.notices.iter().filter(|(n, _)| *n == late);
+        own.any(|(_, notice)| what(notice))
+    };
+    assert!(told(|notice| matches!(notice, Notice::Joined { .. })));
+    assert!(!told(|notice| matches!(notice, Notice::ClockOff { .. })));
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use chord_core::event::{Command, Failure, Outcome};
 use chord_core::message::{Key, Refusal, Request, Response, Version};
-use chord_core::time::Micros;
+use chord_core::time::{Instant, Micros};
 
 use super::world::{Fate, World, key, peer, put};
 
@@ -77,6 +77,26 @@ fn a_write_is_not_refused_for_want_of_room_while_a_holder_only_leaves() {
 
 /// The owner has no room, so it is no part of the majority that has what a read showed; when one
 /// of that majority is gone and the other silent, nobody present knows better.
+/// Repair goes on without a holder that has no room, and says what it lacks all the same.
+#[test]
+fn what_a_holder_without_room_lacks_is_missing_until_it_has_room() {
+    let (mut world, key, line) = ring();
+    write(&mut world, line[6]).expect("acknowledged");
+    world.run_for(Micros::from_secs(90));
+    world.stores[line[1]].remove(&key);
+    world.full = vec![line[1]];
+    world.run_for(Micros::from_secs(600));
+    let missing = |world: &World| {
+        let owner = world.nodes[line[0]].as_ref().expect("up");
+        owner.status(Instant(world.now)).copies_missing
+    };
+    assert_eq!(missing(&world), 1);
+    world.full.clear();
+    world.run_for(Micros::from_secs(120));
+    assert_eq!(missing(&world), 0);
+    assert!(world.stores[line[1]].contains_key(&key));
+}
+
 #[test]
 fn a_quorum_read_at_an_owner_without_room_does_not_go_back() {
     let (mut world, key, line) = ring();

@@ -314,3 +314,32 @@ fn two_rings_of_one_become_one_when_a_seed_introduces_them() {
         assert_eq!(ring.predecessor(), Some(peer(other)));
     }
 }
+
+/// Whoever is its own head keeps the name of its last predecessor. Were that one asked at every
+/// turn, nobody else could be considered meanwhile.
+#[test]
+fn a_member_alone_does_not_ask_its_dead_predecessor_again_and_again() {
+    let mut world = World::ring(2);
+    world.stop(1);
+    let lost = |world: &World| {
+        let lost = |notice: &Notice| matches!(notice, Notice::PeerLost { .. });
+        world
+            .notices
+            .iter()
+            .any(|(n, notice)| *n == 0 && lost(notice))
+    };
+    world.notices.clear();
+    while !lost(&world) {
+        assert!(world.step());
+    }
+    world.run_for(Micros::from_secs(6));
+    let alone = |world: &World| {
+        let ring = world.nodes[0].as_ref().expect("up").ring();
+        (ring.head(), ring.predecessor(), ring.query())
+    };
+    let end = world.now + 15_000_000;
+    while world.now < end {
+        assert_eq!(alone(&world), (None, Some(peer(1)), None));
+        assert!(world.step());
+    }
+}

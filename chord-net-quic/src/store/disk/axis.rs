@@ -168,6 +168,29 @@ mod tests {
     }
 
     #[test]
+    fn of_two_times_away_the_shorter_counts() {
+        let (axis, _) = Axis::resume(None, now(0, WALL));
+        let expires = axis.point(Instant(2 * HOUR));
+        let last = axis.pulse(now(0, WALL));
+        let left = |last: Pulse| {
+            let axis = Axis::corrected(last, now(0, WALL + 9 * HOUR), 8 * HOUR);
+            axis.instant(expires)
+        };
+        assert_eq!(left(last), Instant(HOUR), "by the truth");
+        // What was taken for the truth was not, as where a host began in 1970.
+        let truth = WALL - 50 * 365 * 24 * HOUR;
+        let wall = WALL + 8 * HOUR + HOUR / 2;
+        assert_eq!(
+            left(Pulse {
+                truth,
+                wall,
+                ..last
+            }),
+            Instant(3 * HOUR / 2)
+        );
+    }
+
+    #[test]
     fn slewing_is_no_step() {
         let (axis, _) = Axis::resume(None, now(0, WALL));
         let first = axis.pulse(now(0, WALL));
